@@ -4,7 +4,7 @@ The data are read as IDX files from the folder `shared/data` beside the checkout
 compares the accuracies with published ones.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.accuracy import HOW, Run, make_table, time_training
@@ -18,20 +18,30 @@ TARGETS = {"mnist": (0.995, 15.0), "fashion-mnist": (0.935, 30.0)}
 
 
 def run() -> None:
-    """Train, print and write the results after each training, which takes long."""
-    runs: dict[str, list[Run]] = {}
-    for name in TARGETS:
-        if not (DATA / name).is_dir():
-            print(f"{name}: skipped, there is no {DATA / name}")
-            continue
-        runs[name] = []
-        for seed in SEEDS:
+    """Train, write the results after each training, which takes long, and print them."""
+    names = [name for name in TARGETS if (DATA / name).is_dir()]
+    missing = [
+        f"{name}: skipped, there is no {DATA / name}" for name in TARGETS if name not in names
+    ]
+    remarks = (HOW, *missing)
+    runs: dict[str, list[Run]] = {name: [] for name in names}
+    tables = _write(runs, remarks)
+    for seed in SEEDS:
+        for name in names:
             runs[name].append(time_training(name, f"seed {seed}", _train_on_files(name, seed)))
-            tables = [_make_table(*item) for item in runs.items()]
-            content = {each: [vars(training) for training in runs[each]] for each in runs}
-            write_results("mnist", {"runs": content}, tables=tables, remarks=[HOW])
-        print_text_table(tables[-1])
-    print_remarks((HOW,))
+            tables = _write(runs, remarks)
+    for table in tables:
+        print_text_table(table)
+    print_remarks(remarks)
+
+
+def _write(runs: dict[str, list[Run]], remarks: Sequence[str]) -> list[TextTable]:
+    """Write the results of the trainings so far and return their tables."""
+    finished = {name: trainings for name, trainings in runs.items() if trainings}
+    tables = [_make_table(name, trainings) for name, trainings in finished.items()]
+    content = {name: [vars(each) for each in trainings] for name, trainings in finished.items()}
+    write_results("mnist", {"runs": content}, tables=tables, remarks=remarks)
+    return tables
 
 
 def _train_on_files(name: str, seed: int) -> Callable[[str], Training]:

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from benchmarks import __main__ as command
-from benchmarks import document, tables
+from benchmarks import document, mnist, tables
 from benchmarks.floors import measure_pass_floor
+from benchmarks.reproductions import training
 from benchmarks.timing import measure
 from torch import nn
 
@@ -82,3 +83,31 @@ def test_the_floor_of_a_pass_runs_all_images_in_batches() -> None:
     assert [len(batch) for batch in batches] == [32, 32, 6]
     torch.testing.assert_close(torch.cat(batches), network(images), rtol=1e-5, atol=1e-6)
     assert torch.equal(floor.images, images)
+
+
+def test_finished_trainings_are_kept_when_a_later_one_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracies = iter((0.996, 0.94))
+
+    def train(data: Path, *, out: str, seed: int) -> SimpleNamespace:
+        accuracy = next(accuracies, None)
+        if accuracy is None:
+            raise KeyboardInterrupt
+        assert seed == 0
+        return SimpleNamespace(accuracy=accuracy)
+
+    for name in mnist.TARGETS:
+        (tmp_path / "data" / name).mkdir(parents=True)
+    monkeypatch.setattr(mnist, "DATA", tmp_path / "data")
+    monkeypatch.setattr(mnist, "train", train)
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        mnist.run()
+    runs = json.loads((tmp_path / "mnist.json").read_text("utf-8"))["runs"]
+    assert {name: [run["accuracy"] for run in part] for name, part in runs.items()} == {
+        "mnist": [0.996], "fashion-mnist": [0.94]
+    }  # fmt: skip
+    monkeypatch.setattr(training, "RESULTS", tmp_path)
+    outcomes = [row.run() for row in training.reproductions()[:2]]
+    assert [outcome.verdict for outcome in outcomes] == ["agrees", "agrees"]

@@ -22,7 +22,7 @@ _LEAST_GAIN = 0.1  # of the accuracy
 
 
 @dataclass(frozen=True)
-class _Order:
+class LabelOrder:
     """Another order of the classes.
 
     Attributes:
@@ -44,20 +44,14 @@ def check_label_order(counts: Tensor, names: Sequence[str] | None) -> CheckFindi
     total, right = int(counts.sum()), int(counts.diag().sum())
     orders = _list_orders(len(counts), names)
     tests = len(orders) + 1  # with the exchange of classes
-    words, gain = "", 0
-    for order in orders:
-        own_gain = _gain(counts, order.classes, tests)
-        if own_gain > gain and own_gain >= _LEAST_GAIN * total:
-            words, gain = order.words, own_gain
-    exchange = _find_exchange(counts, names, tests)
-    if exchange is not None and (own_gain := _gain(counts, exchange.classes, tests)) > gain:
-        words, gain = exchange.words, own_gain
-    accuracy = right / max(1, total)
-    if words:
-        corrected = (right + gain) / total
+    better = find_better_order(counts, names)
+    if better is not None:
+        accuracy, corrected = (
+            share / total for share in (right, right + _gain(counts, better.classes, tests))
+        )
         return CheckFinding(
             LABEL_ORDER, BROKEN,
-            f"with {words}, {corrected:.0%} of {total:,} photos are right instead of "
+            f"with {better.words}, {corrected:.0%} of {total:,} photos are right instead of "
             f"{accuracy:.0%}",
             accuracy, corrected,
         )  # fmt: skip
@@ -71,6 +65,26 @@ def check_label_order(counts: Tensor, names: Sequence[str] | None) -> CheckFindi
         f"none of {counted(len(orders), 'other order')} of the classes does better, and no "
         f"exchanged classes are found",
     )  # fmt: skip
+
+
+def find_better_order(counts: Tensor, names: Sequence[str] | None) -> LabelOrder | None:
+    """The order of the classes in which most more photos are right, or None.
+
+    Args:
+        counts: as `check_label_order`.
+        names: names of the classes by index, or None.
+    """
+    orders = _list_orders(len(counts), names)
+    tests = len(orders) + 1  # with the exchange of classes
+    better, gain = None, 0
+    for order in orders:
+        own_gain = _gain(counts, order.classes, tests)
+        if own_gain > gain and own_gain >= _LEAST_GAIN * int(counts.sum()):
+            better, gain = order, own_gain
+    exchange = _find_exchange(counts, names, tests)
+    if exchange is not None and _gain(counts, exchange.classes, tests) > gain:
+        better = exchange
+    return better
 
 
 def _gain(counts: Tensor, order: Tensor, tests: int) -> int:
@@ -103,9 +117,9 @@ def _is_significant(gained: int, lost: int, tests: int) -> bool:
     return float(test.pvalue) * tests < _SIGNIFICANCE
 
 
-def _list_orders(size: int, names: Sequence[str] | None) -> list[_Order]:
+def _list_orders(size: int, names: Sequence[str] | None) -> list[LabelOrder]:
     """The orders that mistakes give, each once and none as the labels are."""
-    orders: list[_Order] = []
+    orders: list[LabelOrder] = []
     for order in _reported_orders(size, names):
         tried = [torch.arange(size), *(earlier.classes for earlier in orders)]
         if not any(torch.equal(order.classes, classes) for classes in tried):
@@ -113,16 +127,16 @@ def _list_orders(size: int, names: Sequence[str] | None) -> list[_Order]:
     return orders
 
 
-def _reported_orders(size: int, names: Sequence[str] | None) -> Iterator[_Order]:
+def _reported_orders(size: int, names: Sequence[str] | None) -> Iterator[LabelOrder]:
     labels = torch.arange(size)
     if size == 2:
-        yield _Order("the two classes exchanged", labels.flip(0))
-    yield _Order("labels that are one too high (a background class)", (labels - 1) % size)
-    yield _Order("labels that are one too low (a background class)", (labels + 1) % size)
-    yield _Order("labels in the reverse order", labels.flip(0))
+        yield LabelOrder("the two classes exchanged", labels.flip(0))
+    yield LabelOrder("labels that are one too high (a background class)", (labels - 1) % size)
+    yield LabelOrder("labels that are one too low (a background class)", (labels + 1) % size)
+    yield LabelOrder("labels in the reverse order", labels.flip(0))
     as_text = torch.tensor(sorted(range(size), key=str), dtype=torch.int64)
-    yield _Order("labels sorted as text (0, 1, 10, …)", as_text)
-    yield _Order("classes that the network sorts as text (0, 1, 10, …)", as_text.argsort())
+    yield LabelOrder("labels sorted as text (0, 1, 10, …)", as_text)
+    yield LabelOrder("classes that the network sorts as text (0, 1, 10, …)", as_text.argsort())
     if names is None or len(names) != size:
         return
     for capitals_first, words in ((False, ""), (True, ", capital letters first")):
@@ -130,11 +144,11 @@ def _reported_orders(size: int, names: Sequence[str] | None) -> Iterator[_Order]
             range(size), key=lambda k: names[k] if capitals_first else names[k].casefold()
         )
         by_name = torch.tensor(order, dtype=torch.int64)
-        yield _Order(f"labels in the alphabetical order of the classes{words}", by_name)
-        yield _Order(f"classes that the network sorts by their names{words}", by_name.argsort())
+        yield LabelOrder(f"labels in the alphabetical order of the classes{words}", by_name)
+        yield LabelOrder(f"classes that the network sorts by their names{words}", by_name.argsort())
 
 
-def _find_exchange(counts: Tensor, names: Sequence[str] | None, tests: int) -> _Order | None:
+def _find_exchange(counts: Tensor, names: Sequence[str] | None, tests: int) -> LabelOrder | None:
     """Classes that are exchanged: most photos of each are predicted as the next one in a circle.
 
     What one random half of the photos proposes is tested on the other half, and the reverse, so
@@ -158,7 +172,7 @@ def _find_exchange(counts: Tensor, names: Sequence[str] | None, tests: int) -> _
             circles.append(circle)
     if not circles:
         return None
-    return _Order(_describe_circles(circles, names), _apply_circles(circles, len(counts)))
+    return LabelOrder(_describe_circles(circles, names), _apply_circles(circles, len(counts)))
 
 
 def _propose_circles(counts: Tensor) -> list[tuple[int, ...]]:

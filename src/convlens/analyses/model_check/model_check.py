@@ -14,7 +14,11 @@ from convlens.analyses.error_analysis.photo_selection import (
 )
 from convlens.analyses.error_analysis.reducer import LARGEST_CONFUSION
 from convlens.analyses.error_analysis.result import ErrorAnalysis
-from convlens.analyses.model_check.label_order import LABEL_ORDER, check_label_order
+from convlens.analyses.model_check.label_order import (
+    LABEL_ORDER,
+    check_label_order,
+    find_better_order,
+)
 from convlens.analyses.model_check.network_findings import (
     check_dead_channels,
     check_finite_weights,
@@ -108,12 +112,13 @@ def check(
     findings = [check_finite_weights(model)]
     if findings[0].status == BROKEN:
         return ModelCheck(model.name, 0, (), tuple(findings))
-    errors = order = None
+    errors = order = counts = None
     if labels is not None:
         errors = error_analysis(
             model, photos, labels, examine=0, show=0, strict=strict, pass_options=pass_options
         )
-        order = _check_order(model, errors)
+        counts = _count_pairs(errors)
+        order = _check_order(model, errors, counts)
     numbers, skipped = _find_readable(model, photos, labels, strict=strict)
     sample = _Sample(
         select_photos(model, photos, numbers),
@@ -127,8 +132,8 @@ def check(
                 f"the preprocessing first"
             )
             order = replace(order, status=CANNOT_TELL, sentence=words)
-        else:  # such labels say nothing about the preprocessing
-            diagnosis = replace(sample, labels=None).diagnose(model, pass_options)
+        else:  # labels in a wrong order say nothing about the preprocessing
+            diagnosis = sample.reorder(model, counts).diagnose(model, pass_options)
     findings += [
         check_trained_weights(model),
         _check_brightness(read_images(model, sample.photos), model),
@@ -153,11 +158,28 @@ class _Sample:
 
     Attributes:
         photos: the photos, or images.
-        labels: the right classes of each; None without labels, or if these are not to be trusted.
+        labels: the right classes of each; None without labels.
     """
 
     photos: PhotoDataset | Tensor
     labels: PhotoLabels | None
+
+    def reorder(self, model: Model, counts: Tensor | None) -> "_Sample":
+        """The same photos with their labels in the order in which most photos are right.
+
+        Args:
+            model: the model, whose class names tell orders.
+            counts: photos by label and prediction; None if they were not counted.
+        """
+        order = None if counts is None else find_better_order(counts, model.labels)
+        if self.labels is None or order is None:
+            return self
+        classes = order.classes.tolist()
+        labels = [
+            None if label is None else tuple(classes[index] for index in label)
+            for label in self.labels
+        ]
+        return replace(self, labels=labels)
 
     def diagnose(self, model: Model, pass_options: PassOptions) -> Diagnosis:
         """Check the preprocessing on these photos."""
@@ -207,12 +229,19 @@ def _check_brightness(images: Tensor, model: Model) -> CheckFinding:
     return CheckFinding("brightness", FINE, words, dark / len(images), 0.5)
 
 
-def _check_order(model: Model, errors: ErrorAnalysis) -> CheckFinding:
-    """The finding about the order of the labels."""
+def _count_pairs(errors: ErrorAnalysis) -> Tensor | None:
+    """Photos by label (rows) and prediction (columns), int64 `(K, K)`; None for many classes."""
     if errors.confusion is None:
+        return None
+    return errors.confusion.long() + torch.diag(errors.class_right)
+
+
+def _check_order(model: Model, errors: ErrorAnalysis, counts: Tensor | None) -> CheckFinding:
+    """The finding about the order of the labels."""
+    if counts is None:
         return CheckFinding(
             LABEL_ORDER, CANNOT_TELL,
             f"pairs of {len(errors.classes):,} classes are not counted, at most "
             f"{LARGEST_CONFUSION:,} are",
         )  # fmt: skip
-    return check_label_order(errors.confusion.long() + torch.diag(errors.class_right), model.labels)
+    return check_label_order(counts, model.labels)
