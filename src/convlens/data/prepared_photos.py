@@ -1,7 +1,6 @@
 """Prepared photos that are kept in memory, for work that reads the same files several times."""
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from convlens.data.datasets.cache import LRUCache
 from convlens.data.photos import PhotoLike
 
 Pixels = NDArray[np.uint8]
@@ -28,22 +28,21 @@ class PreparedPhotos:
         self._limit = limit
         self._lock = threading.Lock()
         self._blocks = 0
-        self._pixels: OrderedDict[Hashable, Pixels] = OrderedDict()
-        self._bytes = 0
+        self._pixels: LRUCache[Pixels] | None = None  # inside a block
 
     @contextmanager
     def keep(self) -> Iterator[None]:
         """Keep the photos that are prepared inside the block until it ends."""
         with self._lock:
             self._blocks += 1
+            self._pixels = self._pixels or LRUCache(self._limit)
         try:
             yield
         finally:
             with self._lock:
                 self._blocks -= 1
                 if not self._blocks:
-                    self._pixels.clear()
-                    self._bytes = 0
+                    self._pixels = None
 
     def find_or_prepare(
         self, photo: PhotoLike, settings: Hashable, prepare: Callable[[PhotoLike], Pixels]
@@ -61,24 +60,16 @@ class PreparedPhotos:
         Raises:
             PhotoError: what `prepare` raises.
         """
-        key = _describe_file(photo) if self._blocks else None
-        if key is None:
+        cache = self._pixels
+        file = None if cache is None else _describe_file(photo)
+        if cache is None or file is None:
             return prepare(photo)
-        key = (key, settings)
-        with self._lock:
-            pixels = self._pixels.get(key)
-            if pixels is not None:
-                self._pixels.move_to_end(key)
-                return pixels.copy()
-        pixels = prepare(photo)
-        with self._lock:
-            if self._blocks and key not in self._pixels:
-                self._pixels[key] = pixels.copy()
-                self._bytes += pixels.nbytes
-                while self._bytes > self._limit:
-                    _, oldest = self._pixels.popitem(last=False)
-                    self._bytes -= oldest.nbytes
-        return pixels
+
+        def prepare_and_measure() -> tuple[Pixels, int]:
+            pixels = prepare(photo)
+            return pixels, pixels.nbytes
+
+        return cache.get((file, settings), prepare_and_measure).copy()
 
 
 def _describe_file(photo: PhotoLike) -> Hashable | None:
