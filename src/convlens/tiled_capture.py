@@ -306,6 +306,7 @@ def _continue_from(
         if earlier is None:
             earlier = scores
             del activations  # and its graph
+    assert earlier is not None  # of the first of the two tiles
     if not torch.allclose(scores, earlier, rtol=0.0, atol=_tolerance(scores) * _scale(scores)):
         raise NoTilesError(
             f"the logits depend on the size of the image, and not on {trace.name(node)} alone"

@@ -85,8 +85,9 @@ def _to_svg(
     file = io.StringIO()
     signed = _name_signed_artists(figure)
     # Pictures of one board stay apart, because some of them may be signed.
-    style = {"svg.hashsalt": prefix, "svg.fonttype": fonttype, "image.composite_image": False}
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context(
+        {"svg.hashsalt": prefix, "svg.fonttype": fonttype, "image.composite_image": False}
+    ):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None}, **options)
     root = ElementTree.fromstring(file.getvalue())
     _mark_signed_elements(root, signed)
