@@ -8,7 +8,7 @@ from torch import nn
 
 from convlens import wrap
 from convlens.data.datasets import parquet
-from convlens.data.datasets.cache import LRUCache
+from convlens.data.lru_cache import LRUCache
 from convlens.data.photos import EncodedPhoto
 
 pa = pytest.importorskip("pyarrow")

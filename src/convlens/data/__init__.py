@@ -10,6 +10,7 @@ array_pictures.py      arrays as pictures
 preprocessing.py       resize and crop
 photo_decoder.py       from a photo to the pixels of a model
 prepared_photos.py     prepared photos that are kept in memory
+lru_cache.py           values that are kept within a limit of bytes
 pixel_budget.py        the number of pixels that are decoded at once
 images.py              images as tensors, PNG and JPEG
 photo_names.py         short names of photos, and photos that a table names

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convlens.data.datasets.cache import LRUCache
+from convlens.data.lru_cache import LRUCache
 from convlens.data.photos import PhotoLike
 
 Pixels = NDArray[np.uint8]

@@ -25,13 +25,13 @@ class Computation:
         key: its key in the worker.
         work: begins it, and waits for it.
         show: makes HTML of its result.
-        what: what is computed, for people; empty where the page says so.
+        description: what is computed, in words; empty where the page says so.
     """
 
     key: Hashable
     work: Callable[[], Awaitable[Any]]
     show: Callable[[Any], str]
-    what: str = ""
+    description: str = ""
 
 
 def stream(request: Request, computation: Computation) -> Response:
@@ -58,7 +58,7 @@ def stream_parts(request: Request, computations: Sequence[Computation]) -> Respo
         for computation in computations:
             async for kind, data in _run(request, computation):
                 if kind == "failure":
-                    reason = f"{computation.what}: {data['reason']}"
+                    reason = f"{computation.description}: {data['reason']}"
                     html = fill_template(request, "failed_part.html.jinja", reason=reason)
                     yield _event("part", {"html": html})
                 else:
@@ -90,7 +90,7 @@ async def _run(
             await asyncio.wait({task}, timeout=_INTERVAL)
             job = worker.find_job(computation.key)
             done, total = job.progress or (0, 0) if job is not None else (0, 0)
-            yield "progress", {"done": done, "total": total, "what": computation.what}
+            yield "progress", {"done": done, "total": total, "what": computation.description}
         try:
             text = await asyncio.to_thread(computation.show, task.result())
         except ConvlensError as error:

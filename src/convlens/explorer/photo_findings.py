@@ -49,13 +49,13 @@ class Finder:
 
     Attributes:
         name: its name.
-        what: what it finds out, for people.
+        description: what it finds out, in words.
         photos: number of photos at most.
         find: computes the finding on photos. It is given the name of the computation.
     """
 
     name: str
-    what: str
+    description: str
     photos: int
     find: Callable[[Session, list[StoredPhoto], Hashable], Awaitable[PhotoFinding]]
 

@@ -7,7 +7,7 @@ import pytest
 
 from convlens import ParquetPhotos
 from convlens.data.datasets import parquet, parquet_index
-from convlens.data.datasets.cache import LRUCache
+from convlens.data.lru_cache import LRUCache
 from convlens.passes.source import PhotoSource
 from support.parquet_tables import COUNT, KINDS, data, model, pa, pq, write
 

@@ -6,7 +6,6 @@ parquet.py        `ParquetPhotos`: photos in the rows of Parquet files
 parquet_index.py  where these rows are, from the footers of the files
 columns.py        the columns of these files
 sequential.py     random access to chunks that are read one after the other
-cache.py          values that are kept within a limit of bytes
 subset.py         some of the photos of a data set
 read_ahead.py     reads items in threads, ahead of a loop
 decoded_batch.py  batches that another process decodes

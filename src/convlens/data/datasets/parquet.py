@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from convlens.data.datasets.cache import LRUCache
 from convlens.data.datasets.columns import ColumnPath
 from convlens.data.datasets.parquet_index import (
     import_parquet,
@@ -24,6 +23,7 @@ from convlens.data.datasets.parquet_index import (
 from convlens.data.datasets.photo_dataset import PhotoFiles
 from convlens.data.datasets.sequential import SequentialReader
 from convlens.data.file_search import FileSearch
+from convlens.data.lru_cache import LRUCache
 from convlens.data.photo_files import find_files
 from convlens.data.photo_formats import PARQUET_SUFFIX
 from convlens.data.photos import EncodedPhoto

@@ -81,5 +81,5 @@ def _find(request: Request, session: Session, finder: Finder) -> Computation:
         finder.key(session),
         lambda: finder.compute(session),
         lambda finding: fill_template(request, "finding.html.jinja", finding=finding),
-        finder.what,
+        finder.description,
     )

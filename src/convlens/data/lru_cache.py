@@ -2,7 +2,7 @@
 
 functools and cachetools offer caches that evict the least recently used value. Neither computes a
 value only once while several threads ask for it, keeps the error of a computation, or keeps the
-last two values whatever their size, and the readers of Parquet files need all three.
+last two values whatever their size. The readers of Parquet files need all three.
 """
 
 import threading

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from convlens import PhotoError
-from convlens.data.datasets.cache import LRUCache
 from convlens.data.datasets.sequential import SequentialReader
+from convlens.data.lru_cache import LRUCache
 
 
 class TestSequentialReader:
