@@ -21,6 +21,7 @@ operation_view.py       what a rule receives
 known_values.py         values that do not depend on the image
 structure.py            logits and the final convolutional layer
 nonlinearities.py       non-linearities, also of several operations
+stacks.py               non-linearities that are written with a stack
 convolutions.py         convolutions with the nodes of their channels
 sides.py                the sides of a layer
 selection.py            layers, channels, units and sides by name
