@@ -286,28 +286,27 @@ def _continue_from(
     The network runs on tiles of two sizes, and must give the same both times: then nothing but the
     maps enters.
     """
-    logits = trace.logits
-    earlier: Tensor | None = None
-    for tile in (tiles[1].pixels, tiles[0][0].pixels):
-        try:
-            activations = capture_nodes(
-                model, trace, tile.crop_pixels(images).contiguous(), [logits],
-                gradient_nodes=[node], substitutes={node: maps},
-            )  # fmt: skip
-        except MemoryLimitError as error:
-            raise NoTilesError(
-                f"what follows {trace.name(node)} takes too much memory itself"
-            ) from error
-        except ConvlensError as error:
-            raise NoTilesError(
-                f"the logits cannot be computed from {trace.name(node)} alone ({error})"
-            ) from error
-        scores = activations[logits].detach()
-        if earlier is None:
-            earlier = scores
-            del activations  # and its graph
-    assert earlier is not None  # of the first of the two tiles
-    if not torch.allclose(scores, earlier, rtol=0.0, atol=_tolerance(scores) * _scale(scores)):
+
+    def run_on(tile: Tile) -> dict[int, Tensor]:
+        return capture_nodes(
+            model, trace, tile.crop_pixels(images).contiguous(), [trace.logits],
+            gradient_nodes=[node], substitutes={node: maps},
+        )  # fmt: skip
+
+    small_tiles, larger_tile = tiles
+    try:
+        expected = run_on(larger_tile.pixels)[trace.logits].detach()
+        activations = run_on(small_tiles[0].pixels)
+    except MemoryLimitError as error:
+        raise NoTilesError(
+            f"what follows {trace.name(node)} takes too much memory itself"
+        ) from error
+    except ConvlensError as error:
+        raise NoTilesError(
+            f"the logits cannot be computed from {trace.name(node)} alone ({error})"
+        ) from error
+    difference = float((activations[trace.logits].detach() - expected).abs().max())
+    if not difference <= _tolerance(expected) * _scale(expected):
         raise NoTilesError(
             f"the logits depend on the size of the image, and not on {trace.name(node)} alone"
         )
