@@ -105,10 +105,8 @@ def _add_errors(
         rows, columns = axes
         shifted = maps[count * (shift + 1) : count * (shift + 2), :_CHANNELS]
         compared = shifted[:, :, rows.start : rows.stop : every, columns.start : columns.stop]
-        # Each of these passes over the maps costs time, so there are few.
-        moved = _move(unshifted, rows, columns, every)
-        difference = moved.sub_(compared) if _is_new(moved, maps) else moved - compared
-        squares = torch.linalg.vector_norm(difference, dim=1).square_().cpu()
+        difference = compared - _move(unshifted, rows, columns, every)
+        squares = difference.square_().sum(dim=1).cpu()
         errors[:, 1, shift, number] = (squares.mean(dim=(1, 2)) / variance).sqrt()
         if rows.inner is None or columns.inner is None:
             continue
@@ -122,14 +120,8 @@ def _variance(maps: Tensor) -> Tensor:
     """The variance of each image's maps around their channels' means, summed over channels."""
     size = maps.shape[2] * maps.shape[3]
     mean = maps.mean(dim=(2, 3))
-    squares = torch.linalg.vector_norm(maps, dim=(1, 2, 3)).square()
-    deviation = squares - size * mean.square().sum(dim=1)
+    deviation = maps.square().sum(dim=(1, 2, 3)) - size * mean.square().sum(dim=1)
     return (deviation.clamp(min=0) / size).cpu()
-
-
-def _is_new(tensor: Tensor, maps: Tensor) -> bool:
-    """Whether a tensor has memory of its own, so that it may be written."""
-    return tensor.untyped_storage().data_ptr() != maps.untyped_storage().data_ptr()
 
 
 def _move(maps: Tensor, rows: _Overlap, columns: _Overlap, every: int) -> Tensor:
