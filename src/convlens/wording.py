@@ -60,14 +60,18 @@ def enumerated(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def percent(share: float) -> str:
-    """A share of 0 to 1 as whole percent.
+def percent(share: float, decimals: int = 0) -> str:
+    """A share of 0 to 1 in percent.
+
+    Args:
+        share: the share.
+        decimals: decimal places; default 0.
 
     Example:
-        >>> percent(0.256)
-        '26 %'
+        >>> percent(0.256), percent(0.256, 1)
+        ('26 %', '25.6 %')
     """
-    return f"{share:.0%}".replace("%", " %")
+    return f"{share:.{decimals}%}".replace("%", " %")
 
 
 def interval(low: float, high: float) -> str:

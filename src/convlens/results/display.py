@@ -25,12 +25,13 @@ def result_html(result: Any, fields: Mapping[str, Any]) -> str:
         with all fields.
     """
     template = environment("convlens.results").get_template("result.html.jinja")
+    table = result.table()
     return template.render(
         name=type(result).__name__,
         summary=result.summary(),
         picture=_figure_picture(result),
         warnings=fields.get("warnings", ()),
-        table=result.table(),
+        table=table.without_empty_columns() if table is not None else None,
         fields=[(name, describe(value)) for name, value in fields.items()],
     )
 

@@ -108,6 +108,7 @@ def _write_sheet_and_index(
 ) -> None:
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(result).__name__)
     title = result.folder_title or words.capitalize()
+    table = result.table()
     if on_sheet:
         tiles = [(_read(folder / picture.path), picture.caption) for picture in on_sheet]
         sheet = contact_sheet(f"{title} · {photo}" if photo else title, tiles)
@@ -118,7 +119,7 @@ def _write_sheet_and_index(
         [group for group in groups if group.pictures],
         subject=photo,
         summary=[*summary_lines(result), *_warnings(result)],
-        table=result.table(),
+        table=table.without_empty_columns() if table is not None else None,
         left_out=left_out,
         command=command,
         python=f"import convlens\n{python}  # in this folder" if python else "",

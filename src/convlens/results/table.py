@@ -47,6 +47,20 @@ class Table:
         count = len(every_row) if total is None else total
         return cls(tuple(heads), tuple(every_row[:most]), count)
 
+    def without_empty_columns(self) -> "Table":
+        """The table without the columns of which no cell that is shown has text.
+
+        Example:
+            >>> Table.of(["layer", "accuracy"], [["conv1", ""]]).without_empty_columns().heads
+            ('layer',)
+        """
+        filled = [at for at in range(len(self.heads)) if any(row[at] for row in self.rows)]
+        return Table(
+            tuple(self.heads[at] for at in filled),
+            tuple(tuple(row[at] for at in filled) for row in self.rows),
+            self.total,
+        )
+
     @property
     def numeric(self) -> tuple[bool, ...]:
         """For each column whether all of its cells are numbers or empty."""

@@ -16,7 +16,7 @@ from convlens.models.networks.build import build
 from convlens.passes.proportion import Proportion
 from convlens.results import Result, Table
 from convlens.text import plot_text
-from convlens.wording import counted
+from convlens.wording import counted, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -120,9 +120,9 @@ class Training(Result):
         """The accuracy of the final network in words."""
         correct = self.correct()
         return (
-            f"{self.recipe['network']} predicts {correct.share:.1%} of "
+            f"{self.recipe['network']} predicts {percent(correct.share, 1)} of "
             f"{counted(self.validated, 'validation image')} correctly "
-            f"(95 % interval {correct.low:.1%} to {correct.high:.1%})"
+            f"(95 % interval {percent(correct.low, 1)} to {percent(correct.high, 1)})"
         )
 
     def table(self) -> Table:

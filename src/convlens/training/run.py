@@ -41,7 +41,7 @@ from convlens.training.processes import (
 from convlens.training.recipe import Recipe, default_recipe
 from convlens.training.result import Training
 from convlens.training.run_writer import RunWriter
-from convlens.wording import counted
+from convlens.wording import counted, percent
 
 ProgressCallback = Callable[[str, int, int], None]
 MessageCallback = Callable[[str], None]
@@ -229,7 +229,7 @@ def _train(
     def report_epoch(row: dict[str, float]) -> None:
         settings.on_message(
             f"epoch {row['epoch']}/{recipe.epochs}: loss {row['loss']:.3f}, "
-            f"{row['validation_accuracy']:.2%} of the validation images right"
+            f"{percent(row['validation_accuracy'], 2)} of the validation images right"
         )
         writer.write_log()
 

@@ -331,7 +331,7 @@ class TestFitGabor:
         assert convlens.Result.load(tmp_path / "fits") == result
         assert list(result.pictures()) == ["fits", "filters_and_fits", "orientations"]
         share = sum(verdict == GABOR for verdict in result.verdicts) / 5
-        assert f"{100 * share:.0f}% are Gabor-like" in result.summarize_r2()
+        assert f"{100 * share:.0f} % are Gabor-like" in result.summarize_r2()
         assert f"R² {sorted(result.r2.tolist())[2]:.2f} in the median" in result.summarize_r2()
         picture = result.pictures()["fits"]
         for _, block in result.triples():

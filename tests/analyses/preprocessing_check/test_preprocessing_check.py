@@ -106,7 +106,7 @@ def test_wrong_normalization_is_a_mistake_and_the_right_one_is_named(wrong, labe
     assert best.gain == pytest.approx(math.log(2), abs=1e-3)
     if labeled:
         assert (best.accuracy, diagnosis.variants[0].accuracy) == (1.0, 0.5)
-        assert "100% of 16 photos" in diagnosis.reason and "50%" in diagnosis.reason
+        assert "100 % of 16 photos" in diagnosis.reason and "50 %" in diagnosis.reason
 
 
 def test_bgr_is_a_mistake_that_labels_show():

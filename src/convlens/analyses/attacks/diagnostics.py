@@ -18,7 +18,7 @@ from convlens.models.output_head import predicted_classes
 from convlens.results import Result
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.trace import Trace
-from convlens.wording import counted
+from convlens.wording import counted, percent
 
 ZERO_GRADIENTS = "zero gradients"
 NO_LOGITS = "outputs that are no logits"
@@ -226,8 +226,8 @@ def _diagnose_narrow_images(model: Model, images: Tensor) -> Diagnostic | None:
         return None
     return Diagnostic(
         NARROW_IMAGES,
-        f"pixels of {low:.3g} to {high:.3g} fill {(high - low) / model.span:.1%} of the bounds "
-        f"{model.bounds[0]:g} to {model.bounds[1]:g}, of which an epsilon is a fraction",
+        f"pixels of {low:.3g} to {high:.3g} fill {percent((high - low) / model.span, 1)} of the "
+        f"bounds {model.bounds[0]:g} to {model.bounds[1]:g}, of which an epsilon is a fraction",
         "set the bounds to those of the pixels, or give pixels in the units of the bounds",
     )
 

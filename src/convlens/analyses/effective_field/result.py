@@ -73,7 +73,7 @@ class LayerEffectiveField(Result):
         if not self.effective_area:
             return f"{self.layer}: the gradient of the unit is zero on these photos"
         field = "the whole image" if self.sees_whole_image else f"its {height} × {width} pixels"
-        return f"{self.layer}: {self.ratio:.0%} of {field} hold the effective receptive field"
+        return f"{self.layer}: {percent(self.ratio)} of {field} hold the effective receptive field"
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +109,8 @@ class EffectiveField(NetworkResult):
         """The first and the last layer in one sentence."""
         first, last = self.layers[0], self.layers[-1]
         return (
-            f"{self.share:.0%} of the gradient lies in {first.ratio:.0%} of the theoretical field "
-            f"at {first.layer} and in {last.ratio:.0%} at {last.layer} "
+            f"{percent(self.share)} of the gradient lies in {percent(first.ratio)} of the "
+            f"theoretical field at {first.layer} and in {percent(last.ratio)} at {last.layer} "
             f"({counted(self.photos, 'photo')})"
         )
 
@@ -138,7 +138,7 @@ class EffectiveField(NetworkResult):
         entries = [self.layers[index] for index in indices]
         captions = [
             f"{entry.layer} · {entry.size[0]} × {entry.size[1]} px · "
-            + (f"{entry.ratio:.0%}" if entry.effective_area else "no gradient")
+            + (percent(entry.ratio) if entry.effective_area else "no gradient")
             for entry in entries
         ]
         return {

@@ -22,7 +22,7 @@ from convlens.drawing import (
 )
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult
-from convlens.wording import counted
+from convlens.wording import counted, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,7 +106,7 @@ class GaborFit(NetworkResult):
             f"smooth noise reaches an R² of "
             f"{self.null_r2[int(0.95 * len(self.null_r2))]:.2f} in 5 % of "
             f"{counted(len(self.null_r2), 'fit')} (false discovery rate at most "
-            f"{FALSE_DISCOVERY_RATE:.0%})"
+            f"{percent(FALSE_DISCOVERY_RATE)})"
         )
 
     def summarize_r2(self) -> str:
@@ -115,8 +115,8 @@ class GaborFit(NetworkResult):
             return self.summary()
         share = self.count(GABOR) / len(self.verdicts)
         return (
-            f"{share:.0%} are Gabor-like; R² {self.r2.median():.2f} in the median, that of equally "
-            f"smooth noise {self.null_r2.median():.2f}"
+            f"{percent(share)} are Gabor-like; R² {self.r2.median():.2f} in the median, that of "
+            f"equally smooth noise {self.null_r2.median():.2f}"
         )
 
     @property

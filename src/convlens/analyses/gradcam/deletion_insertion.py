@@ -125,13 +125,17 @@ class DeletionInsertion(NetworkResult):
         for image, row in enumerate(all_axes):
             for axes, (name, curves, areas, action) in zip(row, panels, strict=True):
                 for index, (order, style) in enumerate(zip(ORDERS, _LINE_STYLES, strict=True)):
-                    label = f"{order} {areas[image, index]:.2f}"
-                    axes.plot(self.covered, curves[image, index], label=label, **style)
+                    axes.plot(self.covered, curves[image, index], label=order, **style)
+                sizes = zip(ORDERS, areas[image].tolist(), strict=True)
+                words = ", ".join(f"{order} {area:.2f}" for order, area in sizes)
+                axes.set_title(f"{name}, area: {words}", fontsize="small")
                 axes.set(xlabel=f"share of cells {action}", ylim=(-0.03, 1.03))
-                axes.set_title(name, fontsize="medium")
                 axes.spines[["top", "right"]].set_visible(False)
-                axes.legend(title="area", frameon=False, fontsize="small", title_fontsize="small")
             row[0].set_ylabel(plot_text(f"probability of\n{self.names[image]}"))
+        handles = all_axes[0, 0].get_lines()
+        figure.legend(
+            handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize="small"
+        )
         if count < len(self.classes):
             figure.suptitle(f"{count} of {len(self.classes)} images", fontsize=9)
         return figure

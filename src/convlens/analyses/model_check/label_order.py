@@ -14,7 +14,7 @@ from torch import Tensor
 
 from convlens.analyses.model_check.result import BROKEN, CANNOT_TELL, FINE, CheckFinding
 from convlens.models.labels import class_name
-from convlens.wording import counted, enumerated
+from convlens.wording import counted, enumerated, percent
 
 LABEL_ORDER = "label order"  # name of the finding
 _SIGNIFICANCE = 0.01  # of McNemar's exact test, divided by the number of orders
@@ -51,8 +51,8 @@ def check_label_order(counts: Tensor, names: Sequence[str] | None) -> CheckFindi
         )
         return CheckFinding(
             LABEL_ORDER, BROKEN,
-            f"with {better.words}, {corrected:.0%} of {total:,} photos are right instead of "
-            f"{accuracy:.0%}",
+            f"with {better.words}, {percent(corrected)} of {total:,} photos are right instead of "
+            f"{percent(accuracy)}",
             accuracy, corrected,
         )  # fmt: skip
     needed = _photos_needed(tests)

@@ -14,7 +14,7 @@ from convlens.passes.source import open_source
 from convlens.runtime.guard import unwrap_network
 from convlens.tracing.selection import find_channel_sources
 from convlens.tracing.tracer import trace
-from convlens.wording import counted, enumerated
+from convlens.wording import counted, enumerated, percent
 
 _LEAST_PHOTOS = 32  # before a channel that is above 0 on none of them counts as dead
 
@@ -87,7 +87,7 @@ def check_dead_channels(
     words = (
         f"{sum(int(is_dead.sum()) for is_dead in dead.values())} of "
         f"{sum(len(is_dead) for is_dead in dead.values()):,} channels are above 0 at no position "
-        f"of {counted(finished.images_read, 'photo')}; most in {worst} ({shares[worst]:.0%})"
+        f"of {counted(finished.images_read, 'photo')}; most in {worst} ({percent(shares[worst])})"
     )
     status = BROKEN if limit is not None and shares[worst] > limit else FINE
     return CheckFinding("dead channels", status, words, shares[worst], limit)

@@ -13,7 +13,7 @@ from convlens.data.datasets.photo_dataset import PhotoDataset
 from convlens.errors import ConvlensError
 from convlens.models.model import ImagesLike, Model
 from convlens.passes.proportion import Proportion
-from convlens.wording import counted
+from convlens.wording import counted, percent
 
 _Z = 1.96
 _LEAST_OF_CLASS = 5  # photos, before the accuracy of a class is compared
@@ -85,7 +85,7 @@ def check_agreement(
 def _compare(name: str, share: Proportion, limit: float) -> CheckFinding:
     """A share against the least that is allowed, and whether the photos decide it."""
     status: Status = FINE if share.share >= limit else BROKEN
-    words = f"{share.summary()}, at least {limit:.1%} is required"
+    words = f"{share.summary()}, at least {percent(limit, 1)} is required"
     if share.low < limit < share.high:
         words += f"; {_photos_that_decide(share, limit)}"
     return CheckFinding(name, status, words, share.share, limit)
@@ -111,8 +111,8 @@ def _check_classes(errors: ErrorAnalysis, limit: float) -> CheckFinding:
     below = sum(right[row] / counts[row] < limit for row in rows)
     share = Proportion.from_counts(right[worst], counts[worst])
     words = (
-        f"{below} of {counted(len(rows), 'class')} are below {limit:.1%}; the least accurate is "
-        f"{errors.class_names[worst]}: {share.summary()}"
+        f"{below} of {counted(len(rows), 'class')} are below {percent(limit, 1)}; the least "
+        f"accurate is {errors.class_names[worst]}: {share.summary()}"
     )
     return CheckFinding(
         "accuracy of each class", BROKEN if below else FINE, words, share.share, limit
@@ -127,7 +127,7 @@ def _check_calibration(errors: ErrorAnalysis, limit: float) -> CheckFinding:
     diagram = errors.calibration.equal_width
     error = diagram.error
     status: Status = BROKEN if error.low > limit else FINE
-    words = f"{diagram.summary()}; at most {limit:.1%} is allowed"
+    words = f"{diagram.summary()}; at most {percent(limit, 1)} is allowed"
     if error.low <= limit < error.estimate:
         status = CANNOT_TELL
         words += f"; {counted(errors.images, 'photo')} are too few to tell, give more"

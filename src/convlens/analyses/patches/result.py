@@ -225,7 +225,7 @@ class LayerPatches(Result):
             strongest = add_title(
                 patch_row(channel.tiles, channel.values, most),
                 f"{self.layer}:{channel.channel}",
-                f"strongest first; fires in {channel.fired:.0%} of the photos",
+                f"strongest first; fires in {percent(channel.fired)} of the photos",
             )
             parts = [strongest]
             if bands:

@@ -100,7 +100,10 @@ class Diagnosis(NetworkResult):
             title=f"{counted(self.photos, 'photo')}: {self.verdict}",
             names=[variant.name for variant in variants],
             values=[variant.gain for variant in variants],
-            labels=["configured", *(f"{variant.gain:+.2f}" for variant in variants[1:])],
+            labels=[
+                "configured",
+                *(f"{variant.gain:+z.2f}".replace("-", "−") for variant in variants[1:]),
+            ],
         )
         quantity = "log-probability of the right class" if self.labeled else "confidence"
         return bar_figure([bars], title=f"gain in {quantity}, nats per photo")

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from convlens.analyses.preprocessing_check.result import VariantScore
 from convlens.analyses.preprocessing_check.scores import PhotoScores
-from convlens.wording import counted
+from convlens.wording import counted, percent
 
 _SMALLEST_GAIN = 0.1  # nats per photo; less is not worth a warning
 _SMALLEST_CONFIDENCE_GAIN = 0.3  # the same without labels, where another resize may gain 0.2
@@ -46,8 +46,8 @@ def conclude(variants: Sequence[VariantScore], photos: int, *, labeled: bool) ->
     if best is not None:
         if labeled:
             improvement = (
-                f"{best.accuracy:.0%} of {counted(photos, 'photo')} are classified correctly "
-                f"instead of {configured.accuracy:.0%}"
+                f"{percent(best.accuracy)} of {counted(photos, 'photo')} are classified correctly "
+                f"instead of {percent(configured.accuracy)}"
             )
         else:
             improvement = (

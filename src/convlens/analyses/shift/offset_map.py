@@ -112,7 +112,7 @@ class OffsetMap(Result):
             f"offsets, {self.protocol}, {self.name}": add_title(
                 sheet, f"{self.name} at every offset: {descriptions[self.protocol]}",
                 f"probability {self.lowest:.3g} to {self.highest:.3g}; predicted at "
-                f"{self.predicted_share:.0%} of the offsets",
+                f"{percent(self.predicted_share)} of the offsets",
                 "across and down: offset in pixels",
             )
         }  # fmt: skip

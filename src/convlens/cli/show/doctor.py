@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
 from convlens.cli.folders import print_numbers
+from convlens.wording import percent
 
 if TYPE_CHECKING:
     from convlens.analyses.preprocessing_check.result import Diagnosis
@@ -18,7 +19,7 @@ def show_diagnosis(diagnosis: "Diagnosis", *, json: bool) -> None:
         return
     table = terminal.table("preprocessing", ">right", ">score (nats)", ">gain", ">p")
     for variant in diagnosis.variants:
-        accuracy = f"{variant.accuracy:.1%}" if variant.accuracy is not None else ""
+        accuracy = percent(variant.accuracy, 1) if variant.accuracy is not None else ""
         table.add_row(
             variant.name,
             accuracy,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
 from convlens.cli.folders import print_numbers, show_index
-from convlens.wording import counted
+from convlens.wording import counted, percent
 
 if TYPE_CHECKING:
     from convlens.analyses.effective_field.result import EffectiveField
@@ -22,7 +22,7 @@ def show_effective_field(
     if json:
         print_numbers(result)
         return
-    table = terminal.table("layer", ">field", ">pixels", f">hold {result.share:.0%}", ">share")
+    table = terminal.table("layer", ">field", ">pixels", f">hold {percent(result.share)}", ">share")
     for layer in result.layers:
         height, width = layer.size
         table.add_row(
@@ -30,14 +30,14 @@ def show_effective_field(
             f"{height}x{width}" + (" (all)" if layer.sees_whole_image else ""),
             f"{layer.area:,}",
             f"{layer.effective_area:,}",
-            f"{layer.ratio:.1%}" if layer.effective_area else "no gradient",
+            percent(layer.ratio, 1) if layer.effective_area else "no gradient",
         )
     terminal.show(table)
     for left_out in result.left_out:
         terminal.show(f"left out: {left_out}")
     terminal.show(
         f"field: rows and columns of the theoretical receptive field inside the image; hold "
-        f"{result.share:.0%}: pixels of the smallest area with that share of the gradient, and its "
-        f"share of the field; {counted(result.photos, 'photo')}"
+        f"{percent(result.share)}: pixels of the smallest area with that share of the gradient, "
+        f"and its share of the field; {counted(result.photos, 'photo')}"
     )
     show_index(out)

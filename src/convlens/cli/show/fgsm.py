@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
 from convlens.cli.folders import show_index
-from convlens.wording import counted
+from convlens.wording import counted, percent
 
 if TYPE_CHECKING:
     from convlens.analyses.attacks.photo_result import PhotoAttacks
@@ -107,7 +107,8 @@ def _show_curve(curve: "Robustness", *, shown: int) -> None:
             f"{epsilon:.4g}",
             f"{curve.fractions[number] * 255:.3g}",
             *(
-                f"{each.accuracies[number]:.1%} ({each.low[number]:.0%} to {each.high[number]:.0%})"
+                f"{percent(each.accuracies[number], 1)} "
+                f"({percent(each.low[number])} to {percent(each.high[number])})"
                 for each in curve.curves
             ),
         )

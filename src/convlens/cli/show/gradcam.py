@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
 from convlens.cli.folders import show_index
-from convlens.wording import counted
+from convlens.wording import counted, percent
 
 if TYPE_CHECKING:
     from convlens.analyses.gradcam.dataset_result import GradCams
@@ -90,7 +90,7 @@ def _print_channels(result: "GradCams", top: int) -> None:
         for cam in (maps,) if isinstance(maps, GradCam) else maps.gradcams:
             for rank, name in enumerate(cam.names[0]):
                 shares = [
-                    f"{channel.address} {channel.share:.0%}"
+                    f"{channel.address} {percent(channel.share)}"
                     for channel in cam.channel_shares(0, rank, top=top)
                 ]
                 table.add_row(photo, name, "  ".join(shares) or "nothing supports it")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from convlens.cli import terminal
 from convlens.cli.folders import print_numbers, show_index
 from convlens.models.labels import class_name
-from convlens.wording import counted
+from convlens.wording import counted, percent
 
 if TYPE_CHECKING:
     from convlens.analyses.patches.result import Patches
@@ -33,7 +33,7 @@ def show_patches(result: "Patches", out: Path, *, json: bool) -> None:
             str(len(layer.dead)) if layer.post else "–",
             terminal.pair(layer.map_size),
             (terminal.pair(layer.field_size) or "varies") + ("+" if layer.sees_whole_image else ""),
-            f"{fired:.0%}",
+            percent(fired),
         ]
         if has_labels:
             best = int(layer.selectivity.nan_to_num(0).argmax())

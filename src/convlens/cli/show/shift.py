@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
 from convlens.cli.folders import print_numbers, show_index
-from convlens.wording import counted
+from convlens.wording import counted, percent
 
 if TYPE_CHECKING:
     from convlens.analyses.shift.equivariance import Equivariance
@@ -28,7 +28,7 @@ def show_shift(measured: "Shift", out: Path, *, json: bool) -> None:
         terminal.show(
             f"first photo, {offsets.name}: probability {offsets.lowest:.3f} to "
             f"{offsets.highest:.3f} over {offsets.probabilities.numel()} offsets "
-            f"({offsets.protocol}), predicted at {offsets.predicted_share:.0%}"
+            f"({offsets.protocol}), predicted at {percent(offsets.predicted_share)}"
         )
     show_index(out)
 
@@ -102,6 +102,6 @@ def _format_proportion(proportion: "Proportion | None") -> str:
     if proportion is None or not proportion.total:
         return ""
     return (
-        f"{proportion.count} of {proportion.total}, {proportion.share:.1%} "
-        f"({proportion.low:.0%} to {proportion.high:.0%})"
+        f"{proportion.count} of {proportion.total}, {percent(proportion.share, 1)} "
+        f"({percent(proportion.low)} to {percent(proportion.high)})"
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from convlens.cli import terminal
 from convlens.cli.folders import print_numbers
 from convlens.models.loading.run_folder import CURVES
+from convlens.wording import percent
 
 if TYPE_CHECKING:
     from convlens.training import Training
@@ -30,14 +31,15 @@ def show_training(trained: "Training", out: Path, *, json: bool) -> None:
         return
     correct = trained.correct()
     terminal.show(
-        f"{trained.recipe['network']}, {trained.parameters:,} parameters: {trained.accuracy:.2%} "
-        f"(95 % interval {correct.low:.2%} to {correct.high:.2%}) of {trained.validated:,} "
-        f"validation images predicted correctly ({trained.held_out})"
+        f"{trained.recipe['network']}, {trained.parameters:,} parameters: "
+        f"{percent(trained.accuracy, 2)} (95 % interval {percent(correct.low, 2)} to "
+        f"{percent(correct.high, 2)}) of {trained.validated:,} validation images predicted "
+        f"correctly ({trained.held_out})"
     )
     if trained.best_accuracy > trained.accuracy:
         terminal.show(
-            f"best checkpoint, after step {trained.best_step:,}: {trained.best_accuracy:.2%}, "
-            f"selected on these same images"
+            f"best checkpoint, after step {trained.best_step:,}: "
+            f"{percent(trained.best_accuracy, 2)}, selected on these same images"
         )
     _show_classes(trained)
     terminal.show(f"curves: {Path(trained.folder) / CURVES}")
@@ -53,7 +55,7 @@ def _show_classes(trained: "Training") -> None:
         share = accuracies[index]
         table.add_row(
             _shorten(trained.labels[index]), f"{share.total:,}", f"{share.count:,}",
-            f"{share.share:.1%}", f"{share.low:.1%} to {share.high:.1%}",
+            percent(share.share, 1), f"{percent(share.low, 1)} to {percent(share.high, 1)}",
         )  # fmt: skip
     terminal.show(table)
     if len(weakest) > _MOST_CLASSES:

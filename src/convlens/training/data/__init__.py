@@ -18,6 +18,7 @@ from convlens.training.data.idx import read_idx_folder
 from convlens.training.data.labeled_images import LabeledImages, TrainingImages
 from convlens.training.data.named_datasets import read_digits, read_torchvision
 from convlens.training.data.npz import read_npz
+from convlens.wording import percent
 
 __all__ = ["Dataset", "LabeledImages", "TrainingImages", "open_data"]
 
@@ -116,7 +117,7 @@ def open_data(
         held_out = "the data's own test images"
     else:
         train, validation_images = split_validation(splits["train"], labels, validation, seed)
-        held_out = f"{validation:.0%} of each class, held out (seed {seed})"
+        held_out = f"{percent(validation)} of each class, held out (seed {seed})"
     if len(validation_images) == 0:
         raise ConvlensError(f"{name} holds no images to validate on")
     return Dataset(
