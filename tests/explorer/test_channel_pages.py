@@ -1,7 +1,6 @@
 """The pages of layers, channels and classes: the numbers of the library, dead channels, streams."""
 
 import html
-import json
 import re
 
 import pytest
@@ -9,13 +8,9 @@ import torch
 
 import convlens
 from convlens.explorer import session as session_module
-from support.explorers import MARKUP, run, save_photos, small_network
+from support.explorers import MARKUP, data_values, read_events, run, save_photos, small_network
 
 pytest_plugins = ("support.explorers",)
-
-
-def data_values(text):
-    return {float(value) for value in re.findall(r'<data value="([^"]+)"', text)}
 
 
 def test_layer_page_has_the_activations_of_the_photo(explorer):
@@ -23,7 +18,7 @@ def test_layer_page_has_the_activations_of_the_photo(explorer):
     key = next(photo.key for photo in explorer.session.photos if photo.path == path)
     maps = convlens.feature_maps(explorer.session.model, path, layer="2/add").maps
     text = explorer.get(f"/layer/2%2Fadd?photo={key}")
-    assert set(maps.amax((1, 2)).tolist()) <= data_values(text)
+    assert set(maps.amax((1, 2)).tolist()) <= set(data_values(text))
     assert text.count("number-of-channel") == len(maps)
 
 
@@ -83,7 +78,7 @@ def test_channel_page_has_the_patches_of_the_library(explorer):
     (entry,) = layer.shown
     shown = [value for value in entry.values if value > 0]
     assert shown
-    assert set(shown) <= data_values(text)
+    assert set(shown) <= set(data_values(text))
     assert layer.crop_check.summary() in text
     for rank in range(len(shown)):
         photo = next(p for p in explorer.session.photos if str(p.path) == entry.photos[rank])
@@ -99,21 +94,16 @@ def test_class_page_compares_the_photos(explorer):
     assert MARKUP not in explorer.get("/class/1")
 
 
-def events_of(answer):
-    pairs = re.findall(r"event: (\w+)\ndata: (.*)\n\n", answer.text)
-    return [(kind, json.loads(data)) for kind, data in pairs]
-
-
 @pytest.mark.parametrize(("address", "objective"), [("/channel/0/2", "0:2"), ("/class/3", "3")])
 def test_a_maximized_image_comes_as_events(explorer, address, objective):
     maximum = convlens.maximize(explorer.session.model, [objective]).maxima[0]
     answer = explorer.client.get(f"{address}/image")
     assert answer.headers["content-type"].startswith("text/event-stream")
-    events = events_of(answer)
+    events = read_events(answer.text)
     assert events[0][0] == "progress"
     assert events[-1][0] == "result"
     assert html.escape(maximum.summary()) in events[-1][1]["html"]
-    again = events_of(explorer.client.get(f"{address}/image"))
+    again = read_events(explorer.get(f"{address}/image"))
     assert again[-1] == events[-1]
 
 
@@ -122,7 +112,7 @@ def test_a_fault_in_a_stream_is_told_as_one(explorer, monkeypatch, capsys):
         raise RuntimeError("of convlens")
 
     monkeypatch.setattr(session_module, "maximize", fail)
-    kind, data = events_of(explorer.client.get("/channel/0/5/image"))[-1]
+    kind, data = read_events(explorer.get("/channel/0/5/image"))[-1]
     assert (kind, "convlens failed here (RuntimeError)" in data["reason"]) == ("failure", True)
     assert "of convlens" in capsys.readouterr().err
 

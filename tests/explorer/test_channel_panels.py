@@ -1,7 +1,6 @@
 """The histogram, the classes and the tuning of a channel: the numbers of the library."""
 
 import html
-import json
 import re
 
 import pytest
@@ -10,6 +9,7 @@ import torch
 import convlens
 from convlens.analyses.patches.activation_statistics import BIN_EDGES
 from convlens.explorer.pages.channel_panels import list_bars
+from support.explorers import read_events
 
 pytest_plugins = ("support.explorers",)
 
@@ -49,15 +49,10 @@ def test_classes_have_the_weights_of_gradcam(explorer):
             assert re.search(rf"{re.escape(cam.names[0][rank])}</a></td>{row}", text, re.DOTALL)
 
 
-def events_of(answer):
-    pairs = re.findall(r"event: (\w+)\ndata: (.*)\n\n", answer.text)
-    return [(kind, json.loads(data)) for kind, data in pairs]
-
-
 def test_tuning_comes_as_events(explorer):
     tuning = convlens.orientation_tuning(explorer.session.model, layer="0")
     for channel in range(6):
-        events = events_of(explorer.client.get(f"/channel/0/{channel}/tuning"))
+        events = read_events(explorer.get(f"/channel/0/{channel}/tuning"))
         kind, data = events[-1]
         assert kind == "result"
         text = html.unescape(data["html"])

@@ -4,16 +4,10 @@ import pytest
 
 import convlens
 from support.browser import collect_errors
-from support.explorers import other_model, save_photos, small_model
+from support.explorers import FIELDS_ARE_DRAWN, other_model, save_photos, small_model
 
 pytest_plugins = ("support.browser",)
 pytestmark = pytest.mark.slow
-
-DRAWN = """() => {
-  const canvas = document.querySelector("#photo-frame canvas.fields");
-  const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-  return data.some((value) => value > 0);
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +77,7 @@ def test_the_pointer_and_a_click_are_those_of_both(page):
     first, second = open_photo(page)
     first.hover("#photo-frame", position={"x": 40, "y": 30})
     for frame in (first, second):
-        frame.wait_for_function(DRAWN)
+        frame.wait_for_function(FIELDS_ARE_DRAWN)
     lines = [frame.locator(".pointed").inner_text() for frame in (first, second)]
     assert lines[0] == lines[1]
     assert "sees rows" in lines[0]

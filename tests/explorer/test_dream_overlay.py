@@ -3,7 +3,6 @@
 import base64
 import html
 import io
-import json
 import re
 
 import numpy as np
@@ -12,12 +11,7 @@ from PIL import Image
 
 import convlens
 from convlens.data.images import to_pixels
-from support.explorers import run, save_photos, small_network
-
-
-def events_of(answer):
-    pairs = re.findall(r"event: (\w+)\ndata: (.*)\n\n", answer.text)
-    return [(kind, json.loads(data)) for kind, data in pairs]
+from support.explorers import read_events, run, save_photos, small_network
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +27,7 @@ def dreaming(tmp_path_factory):
 def test_a_dream_is_that_of_the_library(dreaming, query, options):
     photo = dreaming.session.photos.find(dreaming.keys[0])
     dream = convlens.dream(dreaming.session.model, photo.path, image_size=24, **options)
-    events = events_of(dreaming.client.get(f"/photo/{photo.key}/dream{query}"))
+    events = read_events(dreaming.get(f"/photo/{photo.key}/dream{query}"))
     assert events[0][0] == "progress"
     kind, data = events[-1]
     assert kind == "result", data

@@ -1,7 +1,6 @@
 """The page of the errors: numbers and links are those of the library, also of a second model."""
 
 import html
-import json
 import re
 import shlex
 from typing import Any
@@ -15,7 +14,15 @@ import convlens
 import convlens.cli.commands
 from convlens.cli.app import app
 from convlens.models.label_tables import match_labels, read_labels
-from support.explorers import Running, other_model, run, save_photos, small_model
+from support.explorers import (
+    Running,
+    data_values,
+    other_model,
+    read_events,
+    run,
+    save_photos,
+    small_model,
+)
 
 COMMANDS: Any = typer.main.get_command(app)
 OPTIONS = {"bins": 5, "show": 12}
@@ -43,14 +50,9 @@ def paths_of(running: Running):
 
 
 def events(running: Running, address: str):
-    text = running.get(address)
-    kind, data = re.findall(r"event: (\w+)\ndata: (.*)\n\n", text)[-1]
+    kind, data = read_events(running.get(address))[-1]
     assert kind == "result", data
-    return json.loads(data)["html"]
-
-
-def counts(text: str):
-    return [float(value) for value in re.findall(r'<data value="([^"]+)"', text)]
+    return data["html"]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_the_numbers_are_those_of_the_library(running, home, model, labels):
     result = convlens.error_analysis(model(), paths_of(running), right, examine=0, **OPTIONS)
     assert 0 < result.errors < LABELED
     text = events(running, f"{home}/errors/analysis")
-    numbers = counts(text)
+    numbers = data_values(text)
     assert numbers[0] == result.accuracy.count
     error = result.calibration.equal_width.error
     assert error.estimate in numbers
@@ -85,7 +87,7 @@ def test_causes_are_those_of_the_library(running):
     for cause in result.causes.causes:
         measured = f"{cause.measured[:1].upper()}{cause.measured[1:]}"
         row = text.partition(f'{cause.name}<span class="measured">{measured}')[2]
-        assert counts(row)[:2] == [cause.explained.count, cause.applies.count]
+        assert data_values(row)[:2] == [cause.explained.count, cause.applies.count]
     assert text.count("Grad-CAM of the label minus the prediction") == len(result.wrong)
     for evidence in result.causes.evidence:
         words = result.causes.describe(evidence)

@@ -10,16 +10,10 @@ import torch
 import convlens
 from convlens.data.images import to_pixels
 from support.browser import collect_errors
-from support.explorers import save_photos, small_model
+from support.explorers import FIELDS_ARE_DRAWN, save_photos, small_model
 
 pytest_plugins = ("support.browser", "support.explorers")
 pytestmark = pytest.mark.slow
-
-DRAWN = """() => {
-  const canvas = document.querySelector("#photo-frame canvas.fields");
-  const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-  return data.some((value) => value > 0);
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +65,9 @@ def test_the_pointer_draws_fields_and_asks_for_nothing(visit):
     page = visit()
     open_photo(page)
     page.requested.clear()
-    assert not page.evaluate(DRAWN)
+    assert not page.evaluate(FIELDS_ARE_DRAWN)
     page.hover("#photo-frame", position={"x": 40, "y": 30})
-    page.wait_for_function(DRAWN)
+    page.wait_for_function(FIELDS_ARE_DRAWN)
     line = page.locator(".pointed").inner_text()
     layer, row, column = re.match(r"(\S+) at (\d+),(\d+) sees", line).groups()
     model = small_model()
@@ -110,7 +104,7 @@ def test_a_unit_is_pinned_by_keyboard_alone(visit):
     page.focus("#photo-frame")
     for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
-    page.wait_for_function(DRAWN)
+    page.wait_for_function(FIELDS_ARE_DRAWN)
     page.keyboard.press("Enter")
     page.wait_for_selector("text=unpin")
     assert "at=" in page.url

@@ -1,21 +1,20 @@
 """The findings on the start page, which arrive as events: each is that of the library."""
 
 import html
-import json
 import re
 
 import pytest
 
 import convlens
 from convlens.explorer.photo_findings import FINDERS
-from support.explorers import other_model, run, save_photos, small_model, small_network
+from support.explorers import other_model, read_events, run, save_photos, small_model, small_network
 
 
 def read_parts(running, address="/findings"):
     """The HTML of each finding, by the name of its analysis."""
-    events = re.findall(r"event: (\w+)\ndata: (.*)\n\n", running.client.get(address).text)
+    events = read_events(running.get(address))
     assert events[-1][0] == "end"
-    parts = [html.unescape(json.loads(data)["html"]) for kind, data in events if kind == "part"]
+    parts = [html.unescape(data["html"]) for kind, data in events if kind == "part"]
     return dict(zip([finder.name for finder in FINDERS], parts, strict=True))
 
 

@@ -12,13 +12,9 @@ import convlens.explorer.explore as explore_module
 from convlens import ConvlensError
 from convlens.analyses.patches.result import Patches
 from support.command_line import MINE, one_line
-from support.explorers import run, save_photos, small_model, small_network
+from support.explorers import data_values, run, save_photos, small_model, small_network
 
 pytest_plugins = ("support.command_line",)
-
-
-def data_values(text):
-    return {float(value) for value in re.findall(r'<data value="([^"]+)"', text)}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +38,7 @@ def test_a_channel_has_the_patches_of_all_photos_of_the_index(indexed, paths):
     cut = convlens.cut_patches(small_model(), index, {"0": [2]}, seed=3)["0"]
     (entry,) = cut.shown
     assert len(entry.values) == 2
-    assert set(entry.values) <= data_values(text)
+    assert set(entry.values) <= set(data_values(text))
     assert cut.crop_check.summary() in text
     assert "of 2 photos make it fire" in text
     assert "convlens.cut_patches(model, 'index', {'0': [2]}, top=9, seed=3)" in text
@@ -59,7 +55,7 @@ def test_a_layer_has_the_statistics_and_patches_of_the_index(indexed):
     assert "on 2 photos" in text
     assert "top=1, seed=3)" in text
     fired = index["0"].images_fired / 2
-    assert set(fired.tolist()) <= data_values(text)
+    assert set(fired.tolist()) <= set(data_values(text))
 
 
 def test_layers_that_the_index_lacks_are_searched_among_the_first_photos(indexed):

@@ -1,12 +1,12 @@
 """The kernel page: the numbers on screen are those of the network."""
 
 import html
-import re
 
 import torch
 import torch.nn.functional as F
 
 import convlens
+from support.explorers import data_values
 
 pytest_plugins = ("support.explorers",)
 
@@ -18,7 +18,7 @@ def test_the_sum_is_that_of_the_network(explorer):
     image = model.normalize(model.prepare(path))
     output = F.conv2d(image, conv.weight, conv.bias, stride=2, padding=1)[0, 2, 3, 5].item()
     text = explorer.get(f"/kernel/0/2?photo={key}&at=3,5")
-    values = [float(value) for value in re.findall(r'<data value="([^"]+)"', text)]
+    values = data_values(text)
     assert min(abs(value - output) for value in values) < 1e-5
     # Nine cells of patch, kernel and products of each of three colors, and the sum of each.
     patch = F.pad(image, (1, 1, 1, 1))[0, :, 6:9, 10:13]

@@ -1,14 +1,13 @@
 """CKA of two models beside the open page: first its cost, then the numbers of the library."""
 
 import html
-import json
 import re
 from urllib.parse import quote
 
 import pytest
 
 import convlens
-from support.explorers import other_model, run, save_photos, small_model
+from support.explorers import data_values, other_model, read_events, run, save_photos, small_model
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +35,11 @@ def test_the_cost_is_told_before_and_the_numbers_are_those_of_the_library(runnin
     assert f"{costs[0][1:]}." in text
     assert "data-waits" in text
     (address,) = re.findall(r'data-stream="([^"]*)"', text)
-    events = re.findall(r"event: (\w+)\ndata: (.*)\n\n", running.get(address))
-    assert events[-1][0] == "result", events[-1]
-    shown = html.unescape(json.loads(events[-1][1])["html"])
+    kind, data = read_events(running.get(address))[-1]
+    assert kind == "result", data
+    shown = html.unescape(data["html"])
     rows = re.findall(r"<code>(.*?)</code></td><td><code>(.*?)</code>.*?</tr>", shown)
-    values = [float(value) for value in re.findall(r'<data value="([^"]*)"', shown)]
+    values = data_values(shown)
     if layer:
         order = expected.values[0].argsort(descending=True).tolist()
         places = [(0, column) for column in order]

@@ -1,5 +1,7 @@
 """Small explorers for tests: a network, two photos, and a client that is let in."""
 
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,12 @@ from convlens.explorer.session import Session
 PORT = 8642
 HOME = f"http://127.0.0.1:{PORT}"
 MARKUP = "<script>alert(1)</script>"
+# Whether anything is drawn over the photo, for a browser.
+FIELDS_ARE_DRAWN = """() => {
+  const canvas = document.querySelector("#photo-frame canvas.fields");
+  const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  return data.some((value) => value > 0);
+}"""
 
 
 class Residual(nn.Module):
@@ -107,6 +115,17 @@ def run(
     client = TestClient(gate, base_url=HOME, follow_redirects=False)
     assert client.get(f"/?token={gate.token}").status_code == 303
     return Running(session, gate, client, paths)
+
+
+def read_events(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """The kinds and the data of server-sent events."""
+    pairs = re.findall(r"event: (\w+)\ndata: (.*)\n\n", text)
+    return [(kind, json.loads(data)) for kind, data in pairs]
+
+
+def data_values(text: str) -> list[float]:
+    """The numbers of the `data` elements of a page, unrounded, in their order."""
+    return [float(value) for value in re.findall(r'<data value="([^"]+)"', text)]
 
 
 @pytest.fixture(scope="module")

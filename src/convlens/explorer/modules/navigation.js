@@ -78,5 +78,9 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
   visit(`${form.getAttribute("action")}?${new URLSearchParams(new FormData(form))}`);
 });
+// The page follows a choice in such a form at once.
+document.addEventListener("change", ({ target }) => {
+  if (target.matches("select[data-submit]")) target.form.requestSubmit();
+});
 document.addEventListener("visit", ({ detail }) => (detail.address ? visit(detail.address, detail) : visit(detail)));
 addEventListener("popstate", () => visit(location.href, { push: false }));

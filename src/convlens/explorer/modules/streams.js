@@ -60,7 +60,3 @@ const begin = (box) => {
 document.addEventListener("shown", start);
 document.addEventListener("leaving", () => { for (const source of [...sources]) stop(source); });
 start();
-// Choices of a form that are shown at once.
-document.addEventListener("change", ({ target }) => {
-  if (target.matches("select[data-submit]")) target.form.requestSubmit();
-});
