@@ -25,7 +25,7 @@ from support.explorers import (
 )
 
 COMMANDS: Any = typer.main.get_command(app)
-OPTIONS = {"bins": 5, "show": 12}
+OPTIONS: dict[str, Any] = {"bins": 5, "show": 12}
 PHOTOS, LABELED = 10, 9
 RIGHT = [(number % 4,) for number in range(LABELED)]
 

@@ -2,6 +2,7 @@
 
 import html
 import re
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -27,7 +28,7 @@ def offer(running, layer):
 def test_the_cost_is_told_before_and_the_numbers_are_those_of_the_library(running, layer):
     costs = []
     others = ["0", "2.conv", "2/add"]  # all of the small network, the one of the same name too
-    layers = {"layers": [layer], "second_layers": others} if layer else {}
+    layers: dict[str, Any] = {"layers": [layer], "second_layers": others} if layer else {}
     expected = convlens.cka(
         small_model(), other_model(), running.paths, **layers, notify=costs.append
     )

@@ -66,7 +66,7 @@ def _fake_parameter(data: Tensor, mode: FakeTensorMode) -> Tensor:
     fake = mode.from_tensor(data)
     # The mark by which `nn.Parameter` knows its own. Its constructor would make a second fake
     # tensor, which takes as long as the first one.
-    fake._is_param = True  # type: ignore[attr-defined]
+    fake._is_param = True
     return fake
 
 

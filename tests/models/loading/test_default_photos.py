@@ -88,7 +88,7 @@ def test_photos_that_are_given():
     assert resolve_photos(model(None), [Path("a.png")], {"a.png": [3]}) == (
         [Path("a.png")], {"a.png": (3,)},
     )  # fmt: skip
-    pixels: Any = np.zeros((4, 4, 3), np.uint8)
-    for picture in (pixels, Image.new("RGB", (4, 4))):
+    pictures: list[Any] = [np.zeros((4, 4, 3), np.uint8), Image.new("RGB", (4, 4))]
+    for picture in pictures:
         with pytest.raises(ConvlensError, match=r"^a photo of type (ndarray|Image); .* its path$"):
             resolve_photos(model(None), [picture], None)
