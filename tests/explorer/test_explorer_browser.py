@@ -77,6 +77,20 @@ def test_the_pointer_draws_fields_and_asks_for_nothing(visit):
     assert page.requested == []
 
 
+def test_the_choice_of_a_photo_is_shown_at_once(visit):
+    page = visit()
+    page.locator("nav[aria-label=Layers] a").first.click()
+    chosen = page.locator("select[name=photo]")
+    second = chosen.locator("option").nth(1).get_attribute("value")
+    assert chosen.input_value() != second
+    page.evaluate("window.kept = true")
+    chosen.select_option(second)
+    page.wait_for_url(f"**photo={second}*")
+    page.wait_for_function("document.querySelector('#main').getAttribute('aria-busy') === null")
+    assert page.locator("select[name=photo]").input_value() == second
+    assert page.evaluate("window.kept")  # only `main` was replaced
+
+
 def test_a_click_pins_a_unit_and_the_address_brings_it_back(visit):
     page = visit()
     open_photo(page)
