@@ -36,7 +36,7 @@ test-all: lint docs
 	$(PYTEST)
 
 # The benchmarks, or some of them: make bench ONLY="gradcam fgsm". Their results are written to
-# docs/benchmarks.md. The trainings on MNIST take long and run only when they are named.
+# docs/benchmarks.md. Trainings, `scale` and `engine` run only when they are named.
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks --write-document $(ONLY)
 

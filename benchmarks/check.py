@@ -22,7 +22,7 @@ from convlens.models.model import Model
 
 LIMIT = 0.05  # share of resamples with a finding that is not true
 RESAMPLES, PHOTOS = 100, (60, 120, 240)  # of each of the two networks
-FAULTY_RESAMPLES, FAULTY_PHOTOS = 20, 120
+FAULTY_RESAMPLES, FAULTY_PHOTOS = 10, 120
 SIDE, EPOCHS, TRAINED_ON = 16, 30, 1200
 EXCHANGED = (3, 8)
 # Only the photos of two classes of ten tell that their labels are exchanged, so that it needs more

@@ -11,6 +11,7 @@ import torch
 from benchmarks import __main__ as command
 from benchmarks import document, mnist, tables
 from benchmarks.floors import measure_pass_floor
+from benchmarks.patches import measure_peak
 from benchmarks.reproductions import training
 from benchmarks.timing import measure
 from torch import nn
@@ -111,3 +112,8 @@ def test_finished_trainings_are_kept_when_a_later_one_is_interrupted(
     monkeypatch.setattr(training, "RESULTS", tmp_path)
     outcomes = [row.run() for row in training.reproductions()[:2]]
     assert [outcome.verdict for outcome in outcomes] == ["agrees", "agrees"]
+
+
+@pytest.mark.slow
+def test_the_peak_memory_of_a_pass_over_noise_is_measured() -> None:
+    assert measure_peak(40) > 100_000  # KiB: torch alone takes more

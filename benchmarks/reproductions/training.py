@@ -10,8 +10,8 @@ from typing import Any
 from benchmarks.reproductions.reproduction import MISSING, Outcome, Reproduction, judge, percent
 from benchmarks.tables import RESULTS
 
-# Benchmarks whose results are read, and minutes that they take on two quiet cores.
-_MINUTES = {"mnist": 90, "antialiasing": 4}
+# Benchmarks whose results are read, and about how long they take on two quiet cores.
+_LENGTHS = {"mnist": "three hours", "antialiasing": "ten minutes"}
 _ZHANG = "Zhang, Making Convolutional Networks Shift-Invariant Again, 2019"
 # Data set, accuracy of a plain convolutional network that is published with it.
 _ACCURACIES = (
@@ -41,9 +41,8 @@ def _read(benchmark: str, compare: Callable[[dict[str, Any]], Outcome]) -> Outco
     """The outcome by a benchmark's last results."""
     path: Path = RESULTS / f"{benchmark}.json"
     if not path.exists():
-        minutes = _MINUTES[benchmark]
         return Outcome(
-            f"measure it: make bench ONLY={benchmark} (about {minutes} minutes)", MISSING
+            f"measure it: make bench ONLY={benchmark} (about {_LENGTHS[benchmark]})", MISSING
         )
     return compare(json.loads(path.read_text(encoding="utf-8")))
 

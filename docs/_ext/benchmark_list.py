@@ -14,11 +14,12 @@ ROOT = Path(__file__).parents[2]
 
 def _write(app: "Sphinx", config: "Config") -> None:
     sys.path.insert(0, str(ROOT))
-    from benchmarks.__main__ import NAMES, summarize
+    from benchmarks.__main__ import LONG, NAMES, summarize
 
     lines = [".. list-table::", "   :widths: 20 80", ""]
     for name in NAMES:
-        lines += [f"   * - ``{name}``", f"     - {summarize(name)}"]
+        remark = " Only when named." * (name in LONG)
+        lines += [f"   * - ``{name}``", f"     - {summarize(name)}{remark}"]
     path = Path(app.srcdir) / "development" / "benchmark_list.txt"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
