@@ -27,6 +27,7 @@ from convlens.models.model import Model
 from convlens.page.progress import Stages
 from convlens.runtime.allocator import keep_freed_memory
 from convlens.tracing.trace import Trace
+from convlens.wording import counted
 
 HOW = (
     "passes alone: as many runs of the network on as many images of the same sizes, as far as the "
@@ -174,7 +175,7 @@ def _state_limit(page: str, whole: Stage, times: Mapping[Pass, float]) -> str:
     passes, threads = whole.sum_passes(times), torch.get_num_threads()
     return (
         f"{page}: its runs of networks take {passes:.1f} s of CPU time, so at best "
-        f"{passes / threads:.1f} s by the clock with {threads} threads that are always busy; "
+        f"{passes / threads:.1f} s by the clock with {counted(threads, 'thread')} always busy; "
         f"everything else takes {whole.cpu - passes:.1f} s of CPU time"
     )
 
