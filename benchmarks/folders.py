@@ -29,7 +29,6 @@ LibraryCall = Callable[[Model, list[Path], Path], object]
 CALLS: dict[str, LibraryCall] = {
     "gradcam": lambda model, paths, out: convlens.gradcams(model, paths, out=out),
     "patches": lambda model, paths, out: convlens.patches(model, paths, layers=[LAYER]).save(out),
-    "shift": lambda model, paths, out: convlens.shift(model, paths).save(out),
     "errors": lambda model, paths, out: convlens.error_analysis(
         model, paths, [(number % 2,) for number in range(len(paths))], examine=0
     ).save(out),
