@@ -4,7 +4,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -233,12 +233,11 @@ def check_photos(
     """
     if isinstance(photos, Tensor) and photos.is_floating_point():
         return model.check(photos[None] if photos.ndim == 3 else photos)
-    holds_tensors = isinstance(photos, (list, tuple)) and any(
-        isinstance(photo, Tensor) for photo in photos
-    )
-    if isinstance(photos, Tensor) or holds_tensors:
+    if isinstance(photos, Tensor):
         return model.prepare(photos)
-    return as_photos(photos)
+    if isinstance(photos, (list, tuple)) and any(isinstance(photo, Tensor) for photo in photos):
+        return model.prepare(photos)
+    return as_photos(cast("PhotoLike | Sequence[PhotoLike] | PhotoDataset", photos))
 
 
 def open_source(model: Model, photos: PhotosOrImages, *, strict: bool = False) -> Source:

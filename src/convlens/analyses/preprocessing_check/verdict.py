@@ -44,7 +44,7 @@ def conclude(variants: Sequence[VariantScore], photos: int, *, labeled: bool) ->
     least, significance = _limits(labeled=labeled)
     best = find_better(variants, labeled=labeled)
     if best is not None:
-        if labeled:
+        if best.accuracy is not None and configured.accuracy is not None:
             improvement = (
                 f"{percent(best.accuracy)} of {counted(photos, 'photo')} are classified correctly "
                 f"instead of {percent(configured.accuracy)}"

@@ -5,7 +5,7 @@ import io
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -14,8 +14,11 @@ from convlens.data.datasets.photo_dataset import PhotoDataset
 from convlens.data.photos import EncodedPhoto, Photo, PhotoLike, read_photo
 from convlens.text import printable
 
+if TYPE_CHECKING:  # importing torch takes seconds
+    from torch import Tensor
 
-def list_photos(photos: PhotoLike | Iterable[PhotoLike]) -> list[Any]:
+
+def list_photos(photos: "PhotoLike | Iterable[PhotoLike | Tensor]") -> list[Any]:
     """One photo, or several, as a list; nothing is decoded.
 
     Args:
