@@ -16,6 +16,7 @@ import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from convlens.tracing.layouts import REARRANGEMENTS, find_undone
 from convlens.tracing.receptive_field.rules import FAKE_QUANTIZATIONS, find_rule, pointwise
 from convlens.tracing.recording import (
     ModuleRun,
@@ -117,8 +118,11 @@ class Nonlinearities:
                 if normalization is not None:
                     self._add_normalization(normalization)
         complete = [
-            nonlinearity for nonlinearity in self.by_output.values() if nonlinearity.complete
+            self._with_undone_layout(nonlinearity)
+            for nonlinearity in self.by_output.values()
+            if nonlinearity.complete
         ]
+        self.by_output |= {nonlinearity.output: nonlinearity for nonlinearity in complete}
         steps = {step for nonlinearity in complete for step in self._inner_nodes(nonlinearity)}
         self.by_input: dict[int, list[Nonlinearity]] = {}
         for nonlinearity in complete:
@@ -176,6 +180,36 @@ class Nonlinearities:
         is_complete = all(step.call in calls for step in nonlinearity.operations)
         extended = self._extend_back(nonlinearity, calls=calls)
         return replace(extended or nonlinearity, complete=is_complete)
+
+    def _with_undone_layout(self, nonlinearity: Nonlinearity) -> Nonlinearity:
+        """The non-linearity with the rearrangements around it, if the last undo the first."""
+        call = nonlinearity.operations[0].call
+        operations = nonlinearity.operations
+        before: list[Operation] = []
+        node = nonlinearity.input
+        while (
+            (earlier := self._producers.get(node)) is not None
+            and earlier.name in REARRANGEMENTS
+            and earlier.call == call
+            and self._is_read_only_by(node, (*operations, *before))
+        ):
+            before.append(earlier)
+            node = earlier.inputs[0]
+        after: list[Operation] = []
+        node = nonlinearity.output
+        while node != self._recording.output and len(self._consumers.get(node, ())) == 1:
+            (later,) = self._consumers[node]
+            if later.name not in REARRANGEMENTS or later.call != call:
+                break
+            after.append(later)
+            node = later.outputs[0]
+        undone = find_undone(before, after, self._recording.shapes, self._recording.node_names)
+        if undone is None:
+            return nonlinearity
+        before, after = map(list, undone)
+        return Nonlinearity(
+            before[-1].inputs[0], after[-1].outputs[0], (*reversed(after), *operations, *before)
+        )
 
     def _trace_back(self, output: int, *, with_statistics: bool = False) -> Nonlinearity | None:
         """The fewest operations by which a node is a function of one node, and not an affine one.

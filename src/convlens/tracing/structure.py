@@ -1,7 +1,7 @@
 """The structure of a recording: producers, consumers, non-linearities, logits, final layer."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -176,6 +176,7 @@ class Structure:
                 node, pooled = source, pooled_source
         if node == 0:
             return None  # the image itself, copied or pooled, is not a layer
+        node = self._before_permutations(node, spatial)
         if pooled:
             reason += ", before pooling"
         pre = self.nonlinearity_inputs(node)
@@ -190,6 +191,18 @@ class Structure:
         if len(pre) > 1:
             reason += f"; its pre side is the {len(pre)} nodes before the concatenated branches"
         return FinalLayer(node, tuple(pre), reason)
+
+    def _before_permutations(self, node: int, spatial: Container[int]) -> int:
+        """What a non-linearity returns, if the node is that map with its dimensions permuted."""
+        source = node
+        while (producer := self.producers.get(source)) and producer.name in (
+            "permute",
+            "transpose",
+        ):
+            source = producer.inputs[0]
+            if source in spatial and self.is_post(source):
+                return source
+        return node
 
     def nonlinearity_inputs(self, node: int) -> list[int] | None:
         """The inputs of the non-linearities that return a node; None without one.

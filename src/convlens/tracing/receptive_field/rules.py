@@ -90,18 +90,10 @@ def _rearrange(view: FieldView) -> list[PixelInterval | None]:
     interval, shape = view.interval(name), view.shape(name)
     if interval is None:
         return [None]
-    arguments = [value for key, value in view.operation.arguments.items() if key != name]
-    function = view.operation.function
-    if view.operation.name in ("view", "_unsafe_view", "reshape", "_reshape_alias"):
-
-        def move(tensor: Tensor) -> Any:
-            return tensor.reshape(view.output_shape)
-    else:
-
-        def move(tensor: Tensor) -> Any:
-            return function(tensor, *arguments)
-
-    lows, highs = (move(tensor.expand(shape)) for tensor in (interval.low, interval.high))
+    lows, highs = (
+        rearrange(view.operation, tensor.expand(shape), view.output_shape)
+        for tensor in (interval.low, interval.high)
+    )
     if isinstance(lows, Tensor):
         lows, highs = [lows], [highs]
     return [
@@ -110,6 +102,20 @@ def _rearrange(view: FieldView) -> list[PixelInterval | None]:
         )
         for low, high in zip(lows, highs, strict=True)
     ]
+
+
+def rearrange(operation: Operation, tensor: Tensor, output_shape: tuple[int, ...]) -> Any:
+    """What an operation that only moves elements returns for another tensor of the same shape.
+
+    Args:
+        operation: such as `view` or `permute`.
+        tensor: instead of its first argument.
+        output_shape: shape of what it returns.
+    """
+    if operation.name in ("view", "_unsafe_view", "reshape", "_reshape_alias"):
+        return tensor.reshape(output_shape)
+    _, *others = operation.arguments.values()
+    return operation.function(tensor, *others)
 
 
 def _as_strided(view: FieldView) -> list[PixelInterval | None]:

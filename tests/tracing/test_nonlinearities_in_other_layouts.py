@@ -1,0 +1,93 @@
+"""Non-linearities that are computed on rearranged maps.
+
+The oracle is Grad-CAM and the strongest activations by plain execution of the same network.
+"""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import convlens
+from support.field_networks import Do
+
+
+def swish(x):
+    return x * x.sigmoid()
+
+
+UNDONE = {
+    "flat relu": lambda x: F.relu(x.flatten()).view_as(x),
+    "flat swish": lambda x: swish(x.flatten(2)).view_as(x),
+    "swish of rows of pixels": lambda x: (
+        swish(x.flatten(2).transpose(1, 2)).transpose(1, 2).reshape(x.shape)
+    ),
+    "channels last": lambda x: F.elu(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
+    "swapped axes": lambda x: torch.tanh(x.mT).mT,
+}
+
+
+class Classifier(nn.Module):
+    """The activation is computed by the network's own code, so that its layout is, too."""
+
+    def __init__(self, activation):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.activation = activation
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.activation(self.norm(self.conv(x))).mean((2, 3)))
+
+
+def images():
+    return torch.rand(3, 3, 9, 11, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", UNDONE)
+def test_patches_are_read_after_it_and_grad_cam_before_it(name):
+    network = Classifier(UNDONE[name]).eval()
+    model = convlens.wrap(network, size=(9, 11))
+    pre = network.norm(network.conv(images())).detach().requires_grad_()
+    post = network.activation(pre)
+    scores = network.head(post.mean((2, 3)))[:, 1].sum()
+    before, after = (
+        torch.autograd.grad(scores, node, retain_graph=True)[0] for node in (pre, post)
+    )
+    strongest = post.amax((2, 3)).T.sort(descending=True).values
+
+    patches = convlens.patches(model, images(), top=3, show=1)["conv"]
+    torch.testing.assert_close(patches.values, strongest.detach())
+    for options, node, gradient in (
+        ({}, pre, before),
+        ({"layer": "conv"}, pre, before),
+        ({"layer": "conv", "side": "post"}, post, after),
+    ):
+        expected = (gradient.mean((2, 3), keepdim=True) * node).sum(1).detach()
+        cam = convlens.gradcam(model, images(), classes=[1], **options)
+        torch.testing.assert_close(cam.maps[:, 0], expected)
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        lambda x: F.relu(x.flatten(2)).flip(2).view_as(x),
+        lambda x: F.relu(x.transpose(2, 3)).reshape(x.shape),
+    ],
+)
+def test_elements_that_end_elsewhere_are_no_nonlinearity_of_the_map(activation):
+    trace = convlens.trace(convlens.wrap(Classifier(activation).eval(), size=(9, 11)))
+    nonlinearity = trace.structure.nonlinearities.of(trace.find_node("norm"))
+    assert nonlinearity is None
+
+
+def test_a_module_between_permutations_keeps_its_own_output():
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), Do(lambda x: x.permute(0, 2, 3, 1)), nn.ELU(),
+        Do(lambda x: x.permute(0, 3, 1, 2)), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
+    ).eval()  # fmt: skip
+    trace = convlens.trace(convlens.wrap(network, size=9))
+    assert trace.name(trace.final_layer.post) == "2"
+    assert [trace.name(node) for node in trace.final_layer.pre] == ["1"]
