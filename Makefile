@@ -21,10 +21,10 @@ lint: .venv/.test
 
 # Before a commit, in less than a minute: linter, types, and quick tests of the core.
 check: lint
-	$(PYTEST) -m "not slow" --deselect tests/test_default_dtype.py \
-		--deselect tests/test_order_of_calls.py tests/test_*.py tests/drawing tests/html \
-		tests/tracing/test_trac*.py tests/models/test_model.py \
-		--deselect tests/tracing/test_tracing_fields_blind.py
+	$(PYTEST) -m "not slow" tests/test_*.py tests/drawing tests/html tests/tracing/test_trac*.py \
+		tests/tracing/receptive_field tests/models/test_model.py \
+		--deselect tests/test_default_dtype.py --deselect tests/test_order_of_calls.py \
+		--deselect tests/tracing/receptive_field/test_fields_blind.py
 
 # Everything that a change must pass, within five minutes on two cores.
 test: lint

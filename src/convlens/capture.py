@@ -20,9 +20,15 @@ from convlens.models.model import Model
 from convlens.models.outputs import select_output
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.gradient_stops import explain_missing_gradient
-from convlens.tracing.hooks import SETITEM, Listener, ModuleCall, attach_listener, tensors_in
 from convlens.tracing.memory import check_run_fits
-from convlens.tracing.node_names import NodeName
+from convlens.tracing.recording.hooks import (
+    SETITEM,
+    Listener,
+    ModuleCall,
+    attach_listener,
+    tensors_in,
+)
+from convlens.tracing.recording.node_names import NodeName
 from convlens.tracing.trace import Trace
 
 

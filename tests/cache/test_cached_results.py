@@ -14,8 +14,8 @@ from convlens.analyses.gabor import fit as gabor_fit
 from convlens.analyses.maximize import stored_ascent
 from convlens.cache.entries import list_entries
 from convlens.tracing import tracer
-from convlens.tracing.known_code import describe_known_model
-from convlens.tracing.recording import Operation
+from convlens.tracing.caching.known_code import describe_known_model
+from convlens.tracing.recording.recording import Operation
 
 
 @pytest.fixture

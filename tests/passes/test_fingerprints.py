@@ -14,7 +14,7 @@ from convlens import ConvlensError, PassOptions, load, patches, wrap
 from convlens.analyses.gradcam.boxes import ObjectBox
 from convlens.runtime.fingerprints import fingerprint, to_plain
 from convlens.tracing.model_fingerprint import fingerprint_model
-from convlens.tracing.recording import NodeRef
+from convlens.tracing.recording.recording import NodeRef
 
 
 @dataclass(frozen=True)

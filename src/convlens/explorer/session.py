@@ -35,7 +35,7 @@ from convlens.explorer.reproduction import Reproducer, Reproduction
 from convlens.explorer.worker import Job, Worker
 from convlens.models.labels import class_name, write_class
 from convlens.models.model import Model
-from convlens.tracing.network_state import network_state
+from convlens.tracing.caching.network_state import network_state
 from convlens.tracing.selection import Side
 
 Computed = TypeVar("Computed")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from convlens.tracing.interval import image_dim
 from convlens.tracing.receptive_field.fields import image_intervals
-from convlens.tracing.recording import Operation, Recording
+from convlens.tracing.recording.recording import Operation, Recording
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from convlens.models.model import Model
 from convlens.tracing.receptive_field.rules import find_rule
-from convlens.tracing.recording import Operation, Recording
-from convlens.tracing.trial_runs import dark_ramp, run_trial
+from convlens.tracing.recording.recording import Operation, Recording
+from convlens.tracing.recording.trial_runs import dark_ramp, run_trial
 
 _TOLERANCE = 1e-3  # of the standard deviation of the outputs; other batch sizes round differently
 # Operations over dimensions: over the first one, they may be over images.

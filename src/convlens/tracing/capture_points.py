@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from convlens.tracing.node_names import NodeName
-from convlens.tracing.recording import Operation
+from convlens.tracing.recording.node_names import NodeName
+from convlens.tracing.recording.recording import Operation
 
 
 def find_capture_point(

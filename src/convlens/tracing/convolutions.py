@@ -3,10 +3,10 @@
 from collections.abc import Container
 from dataclasses import dataclass
 
-from convlens.tracing.node_names import NodeName
-from convlens.tracing.recording import ModuleRun, Recording
+from convlens.tracing.outputs.structure import Structure
+from convlens.tracing.recording.node_names import NodeName
+from convlens.tracing.recording.recording import ModuleRun, Recording
 from convlens.tracing.sides import Sides, find_sides
-from convlens.tracing.structure import Structure
 
 
 @dataclass(frozen=True)

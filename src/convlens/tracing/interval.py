@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from convlens.tracing.known_values import KnownValues
 from convlens.tracing.operation_view import OperationView
-from convlens.tracing.recording import NodeRef, Operation
+from convlens.tracing.recording.known_values import KnownValues
+from convlens.tracing.recording.recording import NodeRef, Operation
 
 IMAGES = 0  # the dimension of a batch `(N, C, H, W)` along which its images lie
 

@@ -9,7 +9,7 @@ import torch
 
 from convlens.errors import ConvlensError
 from convlens.runtime.memory import free_memory
-from convlens.tracing.recording import ModuleRun, Operation
+from convlens.tracing.recording.recording import ModuleRun, Operation
 from convlens.tracing.trace import Trace
 
 LIMIT_VARIABLE = "CONVLENS_MEMORY_GB"

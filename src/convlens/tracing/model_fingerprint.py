@@ -8,7 +8,7 @@ from typing import Any
 from convlens.models.model import Model
 from convlens.runtime.fingerprints import fingerprint_weights, to_plain
 from convlens.runtime.guard import unwrap_network
-from convlens.tracing.recording import Recording
+from convlens.tracing.recording.recording import Recording
 from convlens.tracing.tracer import trace
 
 _DIGITS = 16

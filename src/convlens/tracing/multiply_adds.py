@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from convlens.tracing.operation_view import OperationView
 from convlens.tracing.receptive_field.rules import find_rule
-from convlens.tracing.recording import NodeRef, Operation, Recording
+from convlens.tracing.recording.recording import NodeRef, Operation, Recording
 from convlens.tracing.registry import CostRule, registered_cost_rule
 
 

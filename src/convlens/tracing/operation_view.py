@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from convlens.tracing.recording import NodeRef, Operation
+from convlens.tracing.recording.recording import NodeRef, Operation
 
 
 @dataclass(frozen=True, eq=False)

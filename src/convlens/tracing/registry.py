@@ -13,7 +13,7 @@ from typing import Self
 from convlens.errors import ConvlensError
 from convlens.tracing.interval import FieldRule
 from convlens.tracing.operation_view import OperationView
-from convlens.tracing.recording import Operation
+from convlens.tracing.recording.recording import Operation
 
 CostRule = Callable[[OperationView], int]
 Layout = tuple[int, int]

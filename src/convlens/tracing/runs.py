@@ -31,9 +31,9 @@ from convlens.tracing.batch import (
     compare_with_pair,
     same_names,
 )
-from convlens.tracing.input_size import explain_failure
-from convlens.tracing.recorder import SelectOutput, record
-from convlens.tracing.recording import Recording
+from convlens.tracing.recording.input_size import explain_failure
+from convlens.tracing.recording.recorder import SelectOutput, record
+from convlens.tracing.recording.recording import Recording
 from convlens.tracing.trace import Trace
 
 _CONTIGUOUS, _CHANNELS_LAST = torch.contiguous_format, torch.channels_last

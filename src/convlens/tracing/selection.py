@@ -8,7 +8,7 @@ Names
     A layer: a dotted module name, as in ``named_modules()``. ``layer4.2#1`` is its first run where
     it runs several times; without a number it is the last run.
 ``layer4.2/add``, ``layer4.2.relu:in``, ``image``
-    A node, by its name in the trace (see ``convlens.tracing.node_names``).
+    A node, by its name in the trace (see ``convlens.tracing.recording.node_names``).
 ``layer4.2:17``
     Channel 17 of a layer or a node.
 ``layer4.2:17@3,5``
@@ -65,7 +65,7 @@ from convlens.tracing.channel_names import check_channel, parse_channel
 from convlens.tracing.convolutions import count_convolved_dims
 from convlens.tracing.dimensions import MapDims, channels_first
 from convlens.tracing.left_out import explain_lost_positions
-from convlens.tracing.recording import Operation
+from convlens.tracing.recording.recording import Operation
 from convlens.tracing.sides import Sides, find_sides
 from convlens.tracing.trace import Trace
 

@@ -13,8 +13,8 @@ next convolution, pooling, concatenation) ends the search.
 from collections.abc import Container
 from dataclasses import dataclass
 
-from convlens.tracing.recording import Operation
-from convlens.tracing.structure import POOLING, Structure
+from convlens.tracing.outputs.structure import POOLING, Structure
+from convlens.tracing.recording.recording import Operation
 
 _NORMALIZATION = frozenset({
     "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",

@@ -16,19 +16,19 @@ from convlens.tracing.batch import Batch
 from convlens.tracing.capture_points import find_capture_point
 from convlens.tracing.convolutions import Convolution, find_convolutions
 from convlens.tracing.dimensions import Axes, MapDims, channels_first, find_map_dims
-from convlens.tracing.final_activation import (
+from convlens.tracing.interval import map_bounds
+from convlens.tracing.multiply_adds import count_multiply_adds, find_uncounted
+from convlens.tracing.outputs.final_activation import (
     AS_PROBABILITIES,
     FinalActivation,
     without_logits,
 )
-from convlens.tracing.interval import map_bounds
-from convlens.tracing.multiply_adds import count_multiply_adds, find_uncounted
-from convlens.tracing.node_names import IMAGE, NodeName
-from convlens.tracing.random_operations import find_random_operations
+from convlens.tracing.outputs.structure import FinalLayer, Structure
 from convlens.tracing.receptive_field.fields import Field, field_of, pixel_intervals
-from convlens.tracing.recording import Operation, Recording
+from convlens.tracing.recording.node_names import IMAGE, NodeName
+from convlens.tracing.recording.random_operations import find_random_operations
+from convlens.tracing.recording.recording import Operation, Recording
 from convlens.tracing.registry import registered_layout
-from convlens.tracing.structure import FinalLayer, Structure
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,13 +10,13 @@ from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.results.network_result import warn
 from convlens.tracing.batch_dependence import depends_on_batch
-from convlens.tracing.disk_traces import DiskTraces
-from convlens.tracing.network_state import network_state
-from convlens.tracing.probability_check import returns_probabilities
-from convlens.tracing.recording import Recording
+from convlens.tracing.caching.disk_traces import DiskTraces
+from convlens.tracing.caching.network_state import network_state
+from convlens.tracing.caching.trace_cache import TraceCache, TraceKey
+from convlens.tracing.outputs.probability_check import returns_probabilities
+from convlens.tracing.recording.recording import Recording
 from convlens.tracing.runs import make_trace
 from convlens.tracing.trace import Trace
-from convlens.tracing.trace_cache import TraceCache, TraceKey
 
 
 def trace(

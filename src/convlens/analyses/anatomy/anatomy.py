@@ -18,8 +18,8 @@ from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.runtime.guard import unwrap_network
 from convlens.tracing.channel_names import check_layer
-from convlens.tracing.node_names import NodeName
-from convlens.tracing.recording import FunctionCall, ModuleRun, Operation
+from convlens.tracing.recording.node_names import NodeName
+from convlens.tracing.recording.recording import FunctionCall, ModuleRun, Operation
 from convlens.tracing.selection import explain_missing_maps
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace

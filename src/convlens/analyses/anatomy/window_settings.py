@@ -5,7 +5,7 @@ from typing import TypedDict
 
 from convlens.analyses.anatomy.layer import Pair
 from convlens.tracing.receptive_field.fields import find_padding
-from convlens.tracing.recording import Operation
+from convlens.tracing.recording.recording import Operation
 from convlens.tracing.trace import Trace
 
 _POOLS = frozenset({"max_pool2d_with_indices", "avg_pool2d"})

@@ -6,7 +6,7 @@ from torch import Tensor
 from convlens.capture import capture_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
-from convlens.tracing.recording import NodeRef
+from convlens.tracing.recording.recording import NodeRef
 from convlens.tracing.trace import Trace
 
 _RESIDUAL = 1e-3  # RMS of what a line leaves, relative to the values, at most

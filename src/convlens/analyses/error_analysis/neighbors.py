@@ -17,7 +17,7 @@ from convlens.passes.options import PassOptions
 from convlens.passes.reducer import State
 from convlens.passes.run import run_reducer
 from convlens.passes.source import Source
-from convlens.tracing.last_operations import WEIGHTED
+from convlens.tracing.outputs.last_operations import WEIGHTED
 from convlens.tracing.trace import Trace
 
 _BATCH_SIZE = 32

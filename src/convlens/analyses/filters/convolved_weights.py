@@ -12,7 +12,7 @@ from convlens.errors import ConvlensError, first_line
 from convlens.models.model import Model
 from convlens.runtime.convolution_call import find_convolution_call
 from convlens.runtime.guard import unwrap_network
-from convlens.tracing.recording import Operation
+from convlens.tracing.recording.recording import Operation
 from convlens.tracing.trace import Trace
 
 

@@ -25,7 +25,7 @@ from convlens.models.model import Model
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.channel_names import check_channel
-from convlens.tracing.recording import Operation
+from convlens.tracing.recording.recording import Operation
 from convlens.tracing.selection import explain_missing_maps
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace

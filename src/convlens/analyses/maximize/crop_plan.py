@@ -16,7 +16,7 @@ from convlens.analyses.patches.windows import (
 )
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
-from convlens.tracing.input_size import find_least_side
+from convlens.tracing.recording.input_size import find_least_side
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 

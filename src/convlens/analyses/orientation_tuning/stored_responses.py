@@ -10,7 +10,7 @@ from convlens.cache.environment import describe_environment
 from convlens.cache.folder import active_folder
 from convlens.models.model import Model
 from convlens.runtime.fingerprints import to_plain
-from convlens.tracing.known_code import describe_known_model
+from convlens.tracing.caching.known_code import describe_known_model
 from convlens.tracing.model_fingerprint import describe_operations
 from convlens.tracing.trace import Trace
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from numbers import Integral
 
 from convlens.errors import ConvlensError
-from convlens.tracing.node_names import NodeName
-from convlens.tracing.recording import Operation
+from convlens.tracing.recording.node_names import NodeName
+from convlens.tracing.recording.recording import Operation
 from convlens.tracing.selection import explain_missing_maps
 from convlens.tracing.trace import Trace
 

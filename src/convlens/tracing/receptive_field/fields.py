@@ -38,9 +38,9 @@ from convlens.tracing.interval import (
     drop_repetition,
     map_bounds,
 )
-from convlens.tracing.known_values import KnownValues
 from convlens.tracing.receptive_field.rules import find_rule
-from convlens.tracing.recording import Operation, Recording
+from convlens.tracing.recording.known_values import KnownValues
+from convlens.tracing.recording.recording import Operation, Recording
 from convlens.tracing.registry import registered_field_rule
 
 

@@ -22,7 +22,7 @@ from convlens.tracing.interval import (
     update_spacing,
 )
 from convlens.tracing.receptive_field.storage_writes import NO_PIXEL, fill_missing
-from convlens.tracing.recording import NodeRef
+from convlens.tracing.recording.recording import NodeRef
 
 
 def index(view: FieldView) -> list[PixelInterval | None]:

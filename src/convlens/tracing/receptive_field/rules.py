@@ -31,7 +31,7 @@ from convlens.tracing.receptive_field.windows import (
     pooling,
     sliding_window,
 )
-from convlens.tracing.recording import Operation
+from convlens.tracing.recording.recording import Operation
 from convlens.tracing.registry import registered_field_rule
 
 __all__ = ["FAKE_QUANTIZATIONS", "combine_everything", "find_rule", "pointwise", "sliding_window"]

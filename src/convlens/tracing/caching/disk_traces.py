@@ -16,11 +16,11 @@ from convlens.cache.folder import active_folder
 from convlens.models.model import Model
 from convlens.runtime.guard import unwrap_network
 from convlens.runtime.memory_format import find_remembered_format, remember_memory_format
-from convlens.tracing.known_code import describe_known_model
+from convlens.tracing.caching.known_code import describe_known_model
+from convlens.tracing.caching.stored_trace import decode_trace, encode_trace
+from convlens.tracing.caching.trace_cache import TraceKey
 from convlens.tracing.registry import has_registrations
-from convlens.tracing.stored_trace import decode_trace, encode_trace
 from convlens.tracing.trace import Trace
-from convlens.tracing.trace_cache import TraceKey
 
 _KIND = "trace"
 _FORMATS = {

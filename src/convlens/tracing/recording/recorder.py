@@ -19,11 +19,11 @@ from torch.utils._pytree import tree_map_only
 from convlens.models.outputs import NoClassScoresError, output_index
 from convlens.runtime.clone import clone_network
 from convlens.runtime.composite_operations import run_parts
-from convlens.tracing.fake_batch_norm import fake_batch_norm
-from convlens.tracing.hooks import Listener, ModuleCall, attach_listener, tensors_in
-from convlens.tracing.known_values import pair_tensors
-from convlens.tracing.node_names import NodeName
-from convlens.tracing.recording import (
+from convlens.tracing.recording.fake_batch_norm import fake_batch_norm
+from convlens.tracing.recording.hooks import Listener, ModuleCall, attach_listener, tensors_in
+from convlens.tracing.recording.known_values import pair_tensors
+from convlens.tracing.recording.node_names import NodeName
+from convlens.tracing.recording.recording import (
     FunctionCall,
     ModuleRun,
     NodeRef,
@@ -31,7 +31,7 @@ from convlens.tracing.recording import (
     RecordedCall,
     Recording,
 )
-from convlens.tracing.tensor_nodes import TensorNodes
+from convlens.tracing.recording.tensor_nodes import TensorNodes
 
 SelectOutput = Callable[[Any, Callable[[Tensor, Tensor], bool]], Tensor]
 

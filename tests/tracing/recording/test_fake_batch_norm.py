@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import convlens
-from convlens.tracing import recorder
-from convlens.tracing.fake_batch_norm import fake_batch_norm
+from convlens.tracing.recording import recorder
+from convlens.tracing.recording.fake_batch_norm import fake_batch_norm
 from convlens.tracing.tracer import trace
 
 _NORMALIZE = torch.ops.aten.native_batch_norm.default

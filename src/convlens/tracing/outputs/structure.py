@@ -5,14 +5,14 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from convlens.tracing.final_activation import (
+from convlens.tracing.outputs.final_activation import (
     FinalActivation,
     find_final_activation,
     passes_through,
 )
-from convlens.tracing.nonlinearities import IDENTITIES, Nonlinearities
+from convlens.tracing.outputs.nonlinearities import IDENTITIES, Nonlinearities
 from convlens.tracing.receptive_field.rules import reads_only_shapes
-from convlens.tracing.recording import Operation, Recording
+from convlens.tracing.recording.recording import Operation, Recording
 
 # Operations that the search for the final layer goes back over: they compute no features.
 POOLING = frozenset({

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from convlens.tracing.batch import Batch
-from convlens.tracing.node_names import NodeName
-from convlens.tracing.recording import (
+from convlens.tracing.recording.node_names import NodeName
+from convlens.tracing.recording.recording import (
     FunctionCall,
     ModuleRun,
     NodeRef,
@@ -22,7 +22,7 @@ from convlens.tracing.recording import (
     RecordedCall,
     Recording,
 )
-from convlens.tracing.tensor_nodes import StorageLayout
+from convlens.tracing.recording.tensor_nodes import StorageLayout
 from convlens.tracing.trace import Trace
 
 _TORCH_TYPES = (torch.dtype, torch.layout, torch.memory_format)

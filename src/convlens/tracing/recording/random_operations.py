@@ -1,6 +1,6 @@
 """Operations by which a network draws random numbers, also in evaluation mode."""
 
-from convlens.tracing.recording import Recording
+from convlens.tracing.recording.recording import Recording
 
 _RANDOM = frozenset({
     "bernoulli", "cauchy", "dropout", "exponential", "geometric", "log_normal", "multinomial",

@@ -10,15 +10,15 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from convlens.models.output_head import PROBABILITIES, SIGMOID, SOFTMAX
-from convlens.tracing.last_operations import (
+from convlens.tracing.outputs.last_operations import (
     WEIGHTED,
     describe_last_operations,
     last_operations,
 )
-from convlens.tracing.nonlinearities import IDENTITIES
-from convlens.tracing.recording import NodeRef, Operation, Recording
-from convlens.tracing.value_ranges import RESHAPING, ValueRanges
-from convlens.tracing.written_activations import match_written_activation
+from convlens.tracing.outputs.nonlinearities import IDENTITIES
+from convlens.tracing.outputs.value_ranges import RESHAPING, ValueRanges
+from convlens.tracing.outputs.written_activations import match_written_activation
+from convlens.tracing.recording.recording import NodeRef, Operation, Recording
 
 _ACTIVATIONS = {
     "_softmax": SOFTMAX, "_log_softmax": SOFTMAX, "sigmoid": SIGMOID,

@@ -16,20 +16,20 @@ import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from convlens.tracing.layouts import REARRANGEMENTS, find_undone
+from convlens.tracing.outputs.layouts import REARRANGEMENTS, find_undone
+from convlens.tracing.outputs.stacks import (
+    LINEAR_REDUCTIONS,
+    STACK_REDUCTIONS,
+    STACKING,
+    is_stack_step,
+)
 from convlens.tracing.receptive_field.rules import FAKE_QUANTIZATIONS, find_rule, pointwise
-from convlens.tracing.recording import (
+from convlens.tracing.recording.recording import (
     ModuleRun,
     NodeRef,
     Operation,
     RecordedCall,
     Recording,
-)
-from convlens.tracing.stacks import (
-    LINEAR_REDUCTIONS,
-    STACK_REDUCTIONS,
-    STACKING,
-    is_stack_step,
 )
 
 IDENTITIES = frozenset({

@@ -6,7 +6,7 @@ from torch import Tensor
 from convlens.models.model import Model
 from convlens.models.outputs import select_output
 from convlens.runtime.guard import preserve_network
-from convlens.tracing.recording import Recording
+from convlens.tracing.recording.recording import Recording
 
 
 def dark_ramp(model: Model, images: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from torch import nn
 
 from convlens.errors import first_line
-from convlens.tracing.hooks import ModuleCall, tensors_in
-from convlens.tracing.recorder import FAILED_CALL
+from convlens.tracing.recording.hooks import ModuleCall, tensors_in
+from convlens.tracing.recording.recorder import FAILED_CALL
 
 _LARGEST_SIDE = 1024  # pixels; the search for the least side ends there
 _WINDOW_MODULES = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)

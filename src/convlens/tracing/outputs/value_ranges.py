@@ -8,10 +8,10 @@ import math
 from collections.abc import Callable, Container, Mapping
 from typing import Any
 
-from convlens.tracing.known_values import KnownValues
-from convlens.tracing.nonlinearities import IDENTITIES
-from convlens.tracing.recording import NodeRef, Operation, Recording
-from convlens.tracing.value_range import ValueRange
+from convlens.tracing.outputs.nonlinearities import IDENTITIES
+from convlens.tracing.outputs.value_range import ValueRange
+from convlens.tracing.recording.known_values import KnownValues
+from convlens.tracing.recording.recording import NodeRef, Operation, Recording
 
 RESHAPING = frozenset({"view", "_unsafe_view", "squeeze", "unsqueeze"})
 # They return some of the values of their inputs, or means of them.

@@ -20,7 +20,7 @@ from torch.nn.modules import module as torch_module
 from convlens.models.model import Model
 from convlens.runtime.guard import unwrap_network
 from convlens.runtime.module_contents import is_plain_object
-from convlens.tracing.known_values import copy_value
+from convlens.tracing.recording.known_values import copy_value
 from convlens.tracing.registry import registry_version
 
 _PRIMITIVES = (

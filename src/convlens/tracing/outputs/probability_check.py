@@ -10,12 +10,12 @@ from collections.abc import Container
 from torch import Tensor
 
 from convlens.models.model import Model
-from convlens.tracing.last_operations import WEIGHTED, last_operations
-from convlens.tracing.nonlinearities import IDENTITIES
-from convlens.tracing.recording import Operation, Recording
-from convlens.tracing.structure import Structure
-from convlens.tracing.trial_runs import dark_ramp, run_trial
-from convlens.tracing.value_ranges import RESHAPING, ValueRanges
+from convlens.tracing.outputs.last_operations import WEIGHTED, last_operations
+from convlens.tracing.outputs.nonlinearities import IDENTITIES
+from convlens.tracing.outputs.structure import Structure
+from convlens.tracing.outputs.value_ranges import RESHAPING, ValueRanges
+from convlens.tracing.recording.recording import Operation, Recording
+from convlens.tracing.recording.trial_runs import dark_ramp, run_trial
 
 _TOLERANCE = 1e-3  # of the sum; probabilities in half precision differ from 1 by as much
 # After the last layer with weights, they make no probabilities of scores.

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Container, Iterator, Mapping
 
-from convlens.tracing.nonlinearities import IDENTITIES
-from convlens.tracing.recording import Operation, Recording
-from convlens.tracing.value_ranges import RESHAPING
+from convlens.tracing.outputs.nonlinearities import IDENTITIES
+from convlens.tracing.outputs.value_ranges import RESHAPING
+from convlens.tracing.recording.recording import Operation, Recording
 
 # Operations of layers with weights, and of normalizations.
 WEIGHTED = frozenset({

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 import convlens
 from convlens import ConvlensWarning
 from convlens.models.output_head import PROBABILITIES
-from convlens.tracing import probability_check
+from convlens.tracing.outputs import probability_check
 from support.output_readings import assert_logits, assert_no_logits, assert_probabilities
 from support.public_functions import SIZE, images
 
@@ -132,7 +132,7 @@ def test_an_ordinary_network_is_not_run_on_generated_images(monkeypatch):
     def fail(*arguments):
         raise AssertionError
 
-    monkeypatch.setattr("convlens.tracing.probability_check.run_trial", fail)
+    monkeypatch.setattr("convlens.tracing.outputs.probability_check.run_trial", fail)
     assert not convlens.trace(model_of(lambda a, b: a + b)).returns_probabilities
 
 
@@ -141,7 +141,7 @@ def test_a_network_that_reads_its_data_is_checked_once(monkeypatch):
     runs = []
     original = probability_check.run_trial
     monkeypatch.setattr(
-        "convlens.tracing.probability_check.run_trial",
+        "convlens.tracing.outputs.probability_check.run_trial",
         lambda *arguments: runs.append(1) or original(*arguments),
     )
     with warnings.catch_warnings():

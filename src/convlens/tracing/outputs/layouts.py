@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Sequence
 import torch
 
 from convlens.tracing.receptive_field.rules import rearrange
-from convlens.tracing.recording import Operation
+from convlens.tracing.recording.recording import Operation
 
 _LAYOUT = frozenset({
     "view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "unsqueeze",

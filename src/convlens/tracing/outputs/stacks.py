@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from convlens.tracing.recording import Operation
+from convlens.tracing.recording.recording import Operation
 
 # They join tensors of one shape along a new dimension.
 STACKING = frozenset({"stack", "cat", "unsqueeze"})

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from convlens.models.output_head import SIGMOID, SOFTMAX
-from convlens.tracing.nonlinearities import IDENTITIES
-from convlens.tracing.recording import Operation
+from convlens.tracing.outputs.nonlinearities import IDENTITIES
+from convlens.tracing.recording.recording import Operation
 
 _SHAPING = IDENTITIES | {"unsqueeze", "view", "_unsafe_view", "expand"}
 _LARGEST = frozenset({"amax", "max"})

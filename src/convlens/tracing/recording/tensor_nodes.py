@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from convlens.tracing.known_values import copy_value
-from convlens.tracing.recording import NodeRef, Operation
+from convlens.tracing.recording.known_values import copy_value
+from convlens.tracing.recording.recording import NodeRef, Operation
 
 
 @dataclass(frozen=True)

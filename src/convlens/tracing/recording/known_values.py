@@ -9,7 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._pytree import tree_map_only
 
-from convlens.tracing.recording import NodeRef, Operation, Recording
+from convlens.tracing.recording.recording import NodeRef, Operation, Recording
 
 _MAX_ELEMENTS = 2**20  # larger tensors are not kept and not computed
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from convlens.tracing.node_names import NodeName
+from convlens.tracing.recording.node_names import NodeName
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 The oracle is Grad-CAM and the strongest activations by plain execution of the same network.
 """
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -60,11 +62,12 @@ def test_patches_are_read_after_it_and_grad_cam_before_it(name):
 
     patches = convlens.patches(model, images(), top=3, show=1)["conv"]
     torch.testing.assert_close(patches.values, strongest.detach())
-    for options, node, gradient in (
+    calls: list[tuple[dict[str, Any], torch.Tensor, torch.Tensor]] = [
         ({}, pre, before),
         ({"layer": "conv"}, pre, before),
         ({"layer": "conv", "side": "post"}, post, after),
-    ):
+    ]
+    for options, node, gradient in calls:
         expected = (gradient.mean((2, 3), keepdim=True) * node).sum(1).detach()
         cam = convlens.gradcam(model, images(), classes=[1], **options)
         torch.testing.assert_close(cam.maps[:, 0], expected)
