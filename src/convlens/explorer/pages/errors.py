@@ -1,5 +1,6 @@
 """The page of the errors: accuracy, calibration, confused classes, the surest errors, causes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -84,24 +85,24 @@ async def errors(request: Request) -> Response:
 
 async def error_events(request: Request) -> Response:
     """The analysis without causes, as events."""
-    session = session_of(request)
-    labeled = await list_labeled_photos(session)
-    computation = Computation(
-        analysis_key(session, labeled, with_causes=False),
-        lambda: analyze_errors(session, labeled, with_causes=False),
-        lambda computed: _show_analysis(request, labeled, *computed),
-    )
-    return stream(request, computation)
+    return await _stream_analysis(request, _show_analysis, with_causes=False)
 
 
 async def cause_events(request: Request) -> Response:
     """The causes of errors, as events."""
+    return await _stream_analysis(request, _show_causes, with_causes=True)
+
+
+async def _stream_analysis(
+    request: Request, show: Callable[..., str], *, with_causes: bool
+) -> Response:
+    """The analysis as events, of which the last holds what a function shows of it."""
     session = session_of(request)
     labeled = await list_labeled_photos(session)
     computation = Computation(
-        analysis_key(session, labeled, with_causes=True),
-        lambda: analyze_errors(session, labeled, with_causes=True),
-        lambda computed: _show_causes(request, labeled, *computed),
+        analysis_key(session, labeled, with_causes=with_causes),
+        lambda: analyze_errors(session, labeled, with_causes=with_causes),
+        lambda computed: show(request, labeled, *computed),
     )
     return stream(request, computation)
 
