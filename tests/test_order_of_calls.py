@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import convlens
+from convlens.tracing.selection import Side
 from support import public_functions
 from support.public_functions import NAMES, SIZE, WRITING, call
 
@@ -156,12 +157,15 @@ def test_the_last_map_is_one_that_can_be_captured():
     trace = convlens.trace(permuted)
     assert trace.capture_point(trace.final_layer.post) is not None
     images = torch.rand(2, 3, 8, 8)
-    result = convlens.gradcam(permuted, images, classes=[1])
-    maps = F.relu(network.conv(images)).detach().requires_grad_()
-    logits = network.fc(maps.transpose(2, 3).reshape(2, -1))
-    (gradient,) = torch.autograd.grad(logits[:, 1].sum(), maps)
-    expected = (gradient.mean((2, 3), keepdim=True) * maps).sum(1).detach()
-    torch.testing.assert_close(result.maps[:, 0], expected)
+    pre = network.conv(images).detach().requires_grad_()
+    post = F.relu(pre)
+    logits = network.fc(post.transpose(2, 3).reshape(2, -1))
+    gradients = torch.autograd.grad(logits[:, 1].sum(), (pre, post))
+    sides: tuple[Side, ...] = ("pre", "post")
+    for side, maps, gradient in zip(sides, (pre, post), gradients, strict=True):
+        result = convlens.gradcam(permuted, images, classes=[1], side=side)
+        expected = (gradient.mean((2, 3), keepdim=True) * maps).sum(1).detach()
+        torch.testing.assert_close(result.maps[:, 0], expected)
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

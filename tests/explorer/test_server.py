@@ -82,7 +82,16 @@ def make():
 """
 
 
+@pytest.fixture
+def interrupts():
+    """Programs that a test starts take interrupts; a shell's background programs ignore them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("interrupts")
 def test_the_command_prints_the_address_and_ends_with_an_interrupt(tmp_path):
     (path, _) = save_photos(tmp_path)
     (tmp_path / "net.py").write_text(NETWORK)

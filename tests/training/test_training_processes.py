@@ -19,11 +19,11 @@ import torch
 torch.set_num_threads(1)
 from safetensors.torch import save_file
 from convlens.cli import main
-from convlens.training import loop, run
+from convlens.training import loop, run_writer
 
 signal_name, kill_at = os.environ["SIGNAL"], int(os.environ["KILL_AT"])
 weights_file = os.environ["WEIGHTS_FILE"]
-step, describe, steps = loop.training_step, run.describe_run, 0
+step, describe, steps = loop.training_step, run_writer.describe_run, 0
 
 def stopping(*arguments):
     global steps
@@ -37,7 +37,7 @@ def keeping(data, recipe, model, *state):
     save_file({name: t.contiguous() for name, t in weights.items()}, weights_file)
     return describe(data, recipe, model, *state)
 
-loop.training_step, run.describe_run = stopping, keeping
+loop.training_step, run_writer.describe_run = stopping, keeping
 main()
 """
 
