@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from convlens.analyses.attacks.fgsm import fgsm
 from convlens.analyses.gradcam.deletion_insertion import DeletionInsertion, deletion_insertion
 from convlens.analyses.gradcam.gradcam import gradcam
+from convlens.analyses.gradcam.map_checks import count_map_checks
 from convlens.analyses.patches.dataset_pass import patches
 from convlens.analyses.preprocessing_check.preprocessing_check import check_preprocessing
 from convlens.data.sampling import spread
@@ -147,30 +148,17 @@ async def _check_explanations(
         return curves
 
     curves = await session.compute(name, check)
-    deletion = [bool(curve.deletion_beats[0]) for curve in curves]
-    insertion = [bool(curve.insertion_beats[0]) for curve in curves]
-    holds = [both == (True, True) for both in zip(deletion, insertion, strict=True)]
-    shares = [Proportion.from_counts(sum(each), len(paths)) for each in (deletion, insertion)]
-    both = Proportion.from_counts(sum(holds), len(paths))
-    verb, marked = ("holds", "it marks") if both.count == 1 else ("hold", "they mark")
-    sentence = (
-        f"{both.count} of {counted(both.total, 'Grad-CAM map')} {verb} "
-        f"({interval(both.low, both.high)}): covering the pixels that {marked} lowers the "
-        f"probability more than covering random or central ones (deletion), and uncovering them "
-        f"raises it more (insertion)"
-    )
+    checks = count_map_checks(dict(enumerate(curves)))
     links = [
-        (photo.name, session.addresses.photo(photo.key, overlay="gradcam"))
-        for photo, does_hold in zip(photos, holds, strict=True)
-        if not does_hold
+        (photos[number].name, session.addresses.photo(photos[number].key, overlay="gradcam"))
+        for number in checks.failing
     ]
     call = (
         f"[\n    convlens.deletion_insertion(model, convlens.gradcam(model, photo)"
         f"{session.seed_argument})\n    for photo in {paths}\n]"
     )
     return PhotoFinding(
-        "fine" if min(share.low for share in shares) > 0.5 else "look", sentence,
-        links[:_LINKS],
+        checks.mark, checks.describe("Grad-CAM map"), links[:_LINKS],
         session.reproduction(["gradcam", *paths, "--deletion-insertion"], call),
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ from statistics import median
 from convlens.analyses.gradcam.pointing_game import PointingTotals
 from convlens.page.inputs import Inputs
 from convlens.page.photo_cards import PhotoCards
-from convlens.page.photo_statistics import count_answers, count_flips, count_map_checks
+from convlens.page.photo_statistics import check_maps, count_answers, count_flips
 from convlens.page.photo_tiles import photo_addresses
 from convlens.page.result import Finding
 from convlens.passes.proportion import Proportion
@@ -103,16 +103,13 @@ def _find_flips(inputs: Inputs, result: PhotoCards) -> Iterator[Finding]:
 
 
 def _find_evidence(result: PhotoCards) -> Iterator[Finding]:
-    checks = count_map_checks(result)
+    checks = check_maps(result)
     if checks is None:
         return
-    both, total = checks.both, checks.both.total
-    verb, marked = ("holds", "it marks") if both.count == 1 else ("hold", "they mark")
+    total = checks.both.total
     sentence = (
-        f"{both.count} of {counted(total, 'map')} {verb} ({_interval(both)}): covering the pixels "
-        f"that {marked} lowers the probability more than covering random or central ones "
-        f"(deletion), and uncovering them raises it more (insertion). {checks.deletion.count} of "
-        f"{total} pass deletion, {checks.insertion.count} insertion."
+        f"{checks.describe('map')}. {checks.deletion.count} of {total} pass deletion, "
+        f"{checks.insertion.count} insertion."
     )
     yield Finding(
         checks.mark, sentence, "photos", rank=5, examples=photo_addresses(checks.failing, "map")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from convlens.analyses.gradcam.map_checks import MapChecks, count_map_checks
 from convlens.page.photo_cards import PhotoCard, PhotoCards
 from convlens.page.result import Mark, ReportPhoto
 from convlens.passes.proportion import Proportion
@@ -52,30 +53,6 @@ class Flips:
         return "broken" if 2 * self.noise.count >= self.noise.total else "look"
 
 
-@dataclass(frozen=True)
-class MapChecks:
-    """On how many photos Grad-CAM beats both controls.
-
-    Attributes:
-        deletion: share of the photos on which covering beats the controls.
-        insertion: share of the photos on which uncovering beats the controls.
-        both: share of the photos on which both do.
-        failing: numbers of the photos on which one of them does not.
-        holding: numbers of the photos on which both do.
-    """
-
-    deletion: Proportion
-    insertion: Proportion
-    both: Proportion
-    failing: list[int]
-    holding: list[int]
-
-    @property
-    def mark(self) -> Mark:
-        """Fine where both intervals lie above one half."""
-        return "fine" if min(self.deletion.low, self.insertion.low) > 0.5 else "look"
-
-
 def count_answers(photos: Sequence[ReportPhoto]) -> Answers | None:
     """How many labeled photos are classified as expected; None without labels."""
     labeled = [number for number, photo in enumerate(photos) if photo.right is not None]
@@ -110,21 +87,10 @@ def count_flips(result: PhotoCards, photos: Sequence[ReportPhoto]) -> Flips | No
     )
 
 
-def count_map_checks(result: PhotoCards) -> MapChecks | None:
+def check_maps(result: PhotoCards) -> MapChecks | None:
     """On how many photos the map beats the controls; None where no map was tested."""
-    checks = {card.photo: card.evidence for card in result.cards if card.evidence is not None}
-    if not checks:
-        return None
-    deletion = {photo for photo, check in checks.items() if check.deletion_beats[0]}
-    insertion = {photo for photo, check in checks.items() if check.insertion_beats[0]}
-    both, count = deletion & insertion, len(checks)
-    return MapChecks(
-        deletion=Proportion.from_counts(len(deletion), count),
-        insertion=Proportion.from_counts(len(insertion), count),
-        both=Proportion.from_counts(len(both), count),
-        failing=[photo for photo in checks if photo not in both],
-        holding=[photo for photo in checks if photo in both],
-    )
+    curves = {card.photo: card.evidence for card in result.cards if card.evidence is not None}
+    return count_map_checks(curves) if curves else None
 
 
 def _flip_order(card: PhotoCard, photo: ReportPhoto) -> tuple[bool, int, float]:

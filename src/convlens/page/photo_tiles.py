@@ -7,7 +7,7 @@ from statistics import median
 from convlens.data.images import to_pixels
 from convlens.page.inputs import Inputs
 from convlens.page.photo_cards import PhotoCards
-from convlens.page.photo_statistics import count_answers, count_flips, count_map_checks
+from convlens.page.photo_statistics import check_maps, count_answers, count_flips
 from convlens.page.result import Tile
 from convlens.page.section import Thumbnail
 from convlens.wording import counted, percent
@@ -121,7 +121,7 @@ def _robustness(inputs: Inputs, result: PhotoCards) -> Iterator[Tile]:
 
 
 def _explanation(result: PhotoCards) -> Iterator[Tile]:
-    checks = count_map_checks(result)
+    checks = check_maps(result)
     if checks is None:
         return
     yield Tile(

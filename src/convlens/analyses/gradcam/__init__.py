@@ -9,6 +9,7 @@ layers_result.py         the result at several layers
 pictures.py              overlays and strips of maps
 repeated.py              maps of one class after the other, from one forward pass
 deletion_insertion.py    check: deletion and insertion curves
+map_checks.py            on how many photos this check holds
 randomization.py         check: maps of the network with random weights
 randomization_result.py  its result
 pointing_game.py         check: do maps point at boxes of objects?
