@@ -6,7 +6,8 @@ from xml.etree import ElementTree
 import torch
 from matplotlib.figure import Figure
 
-from convlens.drawing.boards import ACCENT, ACCENT_FILL, INK, Board
+from convlens.drawing.boards import Board
+from convlens.drawing.palette import ACCENT, ACCENT_FILL, INK
 from convlens.html.figures import formula_svg, inline_svg
 
 

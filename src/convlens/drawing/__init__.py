@@ -5,6 +5,7 @@ grids.py          grids of pictures, enlarged pixels
 sheets.py         pictures in rows with captions and headings
 captions.py       color bars with numbers, text below pictures, outlines
 lettering.py      text in pictures
+palette.py        the colors of text, lines and areas in figures
 overlays.py       maps over photos
 plots.py          orientations and frequencies as dots
 figures.py        figures of pictures in rows

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from convlens.drawing.figures import INK, new_figure, without_middle
+from convlens.drawing.figures import new_figure, without_middle
+from convlens.drawing.palette import ACCENT, INK
 from convlens.text import plot_text, printable
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ _WIDTHS = {1: 5.6, 2: 7.0}  # inches of a figure with so many columns
 _COLUMNS = 2
 _TEXT = 7.0  # points
 _LONGEST = 48  # characters of a name
-_ACCENT, _OTHER = "#8d4700", "#c9b49c"
+_OTHER = "#c9b49c"
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def bar_figure(
         axes.set_axis_off()
     for axes, panel in zip(all_axes, panels, strict=False):
         places = range(len(panel.names))
-        colors = [_ACCENT, *[_OTHER] * (len(panel.names) - 1)]
+        colors = [ACCENT, *[_OTHER] * (len(panel.names) - 1)]
         bars = axes.barh(places, panel.values, color=colors, height=0.7)
         axes.bar_label(bars, list(map(plot_text, panel.labels)), padding=2, fontsize=_TEXT)
         names = [plot_text(without_middle(printable(name), _LONGEST)) for name in panel.names]

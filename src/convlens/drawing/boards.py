@@ -6,17 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from convlens.drawing.figures import SIGNED, new_figure
+from convlens.drawing.palette import INK, LINE, MUTED
 from convlens.text import plot_text
-
-# The colors of text and lines. `html.figures` replaces these by those of the document.
-INK = "#1d1d1b"
-MUTED = "#5f5f59"
-LINE = "#b9b9b2"
-ACCENT = "#8d4700"
-ACCENT_FILL = "#f3dfc8"
-FILL = "#e4e4dd"
-SECOND = "#2b5c9e"  # a second accent, where two things are told apart
-SECOND_FILL = "#d5e2f4"
 
 _ON_LIGHT, _ON_DARK = "#101010", "#ffffff"  # digits on a cell that has a color of its own
 _POINTS = 72.0  # in an inch

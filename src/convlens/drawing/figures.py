@@ -11,13 +11,13 @@ from torch import Tensor
 from convlens.drawing.captions import overlay_colors
 from convlens.drawing.colormaps import DIVERGING, GRAY, SEQUENTIAL
 from convlens.drawing.lettering import SIZE, text_width, wrap_text
+from convlens.drawing.palette import INK, LINE
 from convlens.errors import ConvlensError
 from convlens.text import plot_text
 
 if TYPE_CHECKING:
     from convlens.drawing.result_figure import ResultFigure
 
-INK, FAINT = "#1d1d1b", "#b9b9b2"  # of text and of frames
 # Label of the artists, or of the axes around them, that are drawn in `diverging_colors`. Where the
 # document is dark, `html.figures` draws their zero black instead of white.
 SIGNED = "signed"
@@ -186,7 +186,7 @@ class _Page:
         axes.set_xticks([])
         axes.set_yticks([])
         for spine in axes.spines.values():
-            spine.set(color=FAINT, linewidth=0.5)
+            spine.set(color=LINE, linewidth=0.5)
 
     def add_bar(self, scale: Scale, x: float, y: float, length: float) -> None:
         from matplotlib.cm import ScalarMappable

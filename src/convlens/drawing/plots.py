@@ -7,12 +7,10 @@ from typing import Any
 from torch import Tensor
 
 from convlens.drawing.captions import render_figure
+from convlens.drawing.palette import ACCENT, INK, LINE
 
 _DPI = 100
 _TEXT = 8.0  # points
-_INK = "#1d1d1b"
-_FAINT = "#b9b9b2"
-_ACCENT = "#8d4700"
 
 
 def plot_orientations(
@@ -46,8 +44,8 @@ def plot_orientations(
     axes.set_ylim(0, outer_radius(radii))
     angles = [math.radians(angle) for angle in degrees]
     for filled, name, style in (
-        (False, names[1], {"facecolors": "none", "edgecolors": _FAINT}),
-        (True, names[0], {"facecolors": _ACCENT, "edgecolors": "white", "linewidths": 0.5}),
+        (False, names[1], {"facecolors": "none", "edgecolors": LINE}),
+        (True, names[0], {"facecolors": ACCENT, "edgecolors": "white", "linewidths": 0.5}),
     ):
         dots = [index for index, is_strong in enumerate(strong) if is_strong == filled]
         for square in (False, True):
@@ -61,9 +59,9 @@ def plot_orientations(
                 else f"{len(dots)} {name}",
                 **style,
             )  # fmt: skip
-    axes.grid(color=_FAINT, linewidth=0.5)
+    axes.grid(color=LINE, linewidth=0.5)
     axes.tick_params(labelsize=_TEXT)
-    centered: dict[str, Any] = {"fontsize": _TEXT, "color": _INK, "ha": "center"}
+    centered: dict[str, Any] = {"fontsize": _TEXT, "color": INK, "ha": "center"}
     figure.text(0.5, 0.955, "orientation of the bars", **centered)
     figure.text(0.72, 0.125, "cycles a pixel", **centered)
     if absent:

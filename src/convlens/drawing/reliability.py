@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from convlens.drawing.figures import FAINT, INK, new_figure
+from convlens.drawing.figures import new_figure
+from convlens.drawing.palette import ACCENT, INK, LINE
 from convlens.text import plot_text
 
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
 _WIDTH, _PANEL, _COUNTS = 7.0, 2.9, 0.7  # inches: of the figure, heights of the parts of a panel
 _TEXT = 7.0  # points
-_ACCENT = "#8d4700"
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,16 @@ def reliability_figure(diagrams: Sequence[ReliabilityBins], *, title: str = "") 
     )  # fmt: skip
     for column, diagram in enumerate(diagrams):
         upper, lower = axes[:, column]
-        upper.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8)
+        upper.plot([0, 1], [0, 1], color=LINE, linewidth=0.8)
         for confidence, low, high, accuracy in zip(
             diagram.confidence, diagram.low, diagram.high, diagram.accuracy, strict=True
         ):
-            upper.plot([confidence] * 2, [confidence, accuracy], color=_ACCENT, alpha=0.25, lw=5)
-            upper.plot([confidence] * 2, [low, high], color=_ACCENT, linewidth=0.8)
-        upper.plot(diagram.confidence, diagram.accuracy, "o", color=_ACCENT, markersize=3)
+            upper.plot([confidence] * 2, [confidence, accuracy], color=ACCENT, alpha=0.25, lw=5)
+            upper.plot([confidence] * 2, [low, high], color=ACCENT, linewidth=0.8)
+        upper.plot(diagram.confidence, diagram.accuracy, "o", color=ACCENT, markersize=3)
         upper.set_title(plot_text(diagram.title), fontsize=_TEXT + 1, loc="left", color=INK)
         upper.set(xlim=(0, 1), ylim=(0, 1))
-        lower.vlines(diagram.confidence, 0, diagram.counts, color=_ACCENT, linewidth=3)
+        lower.vlines(diagram.confidence, 0, diagram.counts, color=ACCENT, linewidth=3)
         lower.set_xlabel("confidence", fontsize=_TEXT)
         lower.set_ylim(bottom=0)
         if column == 0:

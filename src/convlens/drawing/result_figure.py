@@ -10,15 +10,20 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from convlens.drawing.palette import CURVES
+
 NOTEBOOK_DPI = 144  # pixels for each inch in notebooks, three for each two CSS pixels
 CSS_DPI = 96  # CSS pixels for each inch
 
 _VECTOR_DPI = 300  # of the pictures inside an SVG or PDF file
 _VECTOR = ("svg", "pdf", "eps", "ps")
+_STYLE = {"axes.prop_cycle": matplotlib.cycler(color=CURVES)}
 
 
 class ResultFigure(Figure):
     """A matplotlib figure that notebooks display, and whose text stays text in vector files.
+
+    Curves that name no color have those of the palette.
 
     A `Figure` that was not made with pyplot is not displayed by a notebook unless pyplot was
     imported. This one has the method by which Jupyter displays it.
@@ -26,6 +31,11 @@ class ResultFigure(Figure):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"layout": "constrained", **options})
+
+    def add_subplot(self, *args: Any, **options: Any) -> Any:
+        """Add axes to a grid, as `Figure.add_subplot` and `Figure.subplots` do."""
+        with matplotlib.rc_context(_STYLE):
+            return super().add_subplot(*args, **options)
 
     def savefig(self, fname: Any, **options: Any) -> None:
         """Write the figure to a file, as `Figure.savefig` does.

@@ -9,7 +9,8 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from convlens.drawing.boards import (
+from convlens.drawing.figures import SIGNED
+from convlens.drawing.palette import (
     ACCENT,
     ACCENT_FILL,
     FILL,
@@ -19,7 +20,6 @@ from convlens.drawing.boards import (
     SECOND,
     SECOND_FILL,
 )
-from convlens.drawing.figures import SIGNED
 
 _SVG = "http://www.w3.org/2000/svg"
 _LINK = "http://www.w3.org/1999/xlink"

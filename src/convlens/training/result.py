@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from convlens.drawing import new_figure, render_figure
+from convlens.drawing.palette import ACCENT, LINE, MUTED
 from convlens.errors import ConvlensError
 from convlens.models.loading.run_folder import read_run_folder
 from convlens.models.loading.specs import DESCRIPTION
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 Checkpoint = Literal["best", "last"]
 
 _MOST_CLASSES = 24  # in the figure
-_TRAIN_COLOR, _VALIDATION_COLOR = "#767676", "#2166ac"
+_TRAIN_COLOR, _VALIDATION_COLOR = MUTED, ACCENT
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +177,7 @@ class Training(Result):
         low, high = [share.low for share in shares], [share.high for share in shares]
         axes.fill_between(epochs, low, high, color=_VALIDATION_COLOR, alpha=0.15, linewidth=0)
         best = [row["epoch"] for row in self.history if row["step"] == self.best_step]
-        axes.axvline(best[0], color="0.6", linewidth=0.8, linestyle=":", label="best epoch")
+        axes.axvline(best[0], color=LINE, linewidth=0.8, linestyle=":", label="best epoch")
         axes.legend(frameon=False, fontsize="small", loc="lower right")
         axes.set(xlabel="epoch", ylim=(0, 1.02))
         axes.set_title("validation accuracy, 95 % interval", fontsize=10)

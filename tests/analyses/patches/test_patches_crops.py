@@ -155,6 +155,12 @@ class TestCrops:
         assert picture[10:].max() == 0
         assert len(torch.unique(picture[:5].flatten(0, 1), dim=0)) == 2
 
+    def test_beside_a_field_that_is_not_square_is_neither_black_nor_white(self):
+        picture = draw_field(torch.zeros(3, 20, 20), (2, 17, 8, 11), (0, 1))
+        assert (picture[:, :20] == 128).all()
+        assert (picture[:, 44:] == 128).all()
+        assert (picture[:, 24:40] == 0).all()
+
     def test_many_channels_are_proved_in_parts(self, monkeypatch):
         model, batch = wrap(network(), size=SIZE), images(30)
         whole = patches(model, batch, layers="stem", show=6)["stem"]

@@ -7,7 +7,7 @@ from matplotlib.patches import Circle, Patch, Polygon, Rectangle
 
 from convlens.analyses.anatomy.network_drawing import Box, Kind, NetworkDrawing
 from convlens.drawing import new_figure
-from convlens.drawing.boards import ACCENT, FILL, INK, MUTED
+from convlens.drawing.palette import ACCENT, FILL, INK, MUTED
 from convlens.drawing.result_figure import ResultFigure
 from convlens.text import plot_text
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from convlens.analyses.attacks.diagnostics import Diagnostic
 from convlens.analyses.attacks.figures import of_255
 from convlens.drawing import new_figure, render_figure
+from convlens.drawing.palette import ACCENT, INK, MUTED
 from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
 from convlens.text import plot_text
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FGSM, NOISE, PGD = "FGSM", "random signs", "PGD"
-_COLORS = {NOISE: "#5f5f59", FGSM: "#8d4700", PGD: "#1d1d1b"}
+_COLORS = {NOISE: MUTED, FGSM: ACCENT, PGD: INK}
 _MARKERS = {NOISE: "s", FGSM: "o", PGD: "^"}
 _OFFSET = 0.006  # between the intervals of two curves at one epsilon, of the width of the plot
 

@@ -20,6 +20,7 @@ from convlens.analyses.patches.dataset_pass import patches as find_patches
 from convlens.analyses.patches.pictures import patch_row, side_by_side
 from convlens.analyses.patches.result import ChannelPatches
 from convlens.drawing import add_title, new_figure, render_figure, stack_vertically
+from convlens.drawing.palette import ACCENT, INK
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.passes.source import PhotosOrImages
@@ -137,8 +138,8 @@ class ChannelMatching(NetworkResult):
         figure = new_figure(figsize=(5.6, 2.8))
         axes = figure.subplots()
         correlations = self.correlations[~self.correlations.isnan()]
-        axes.hist(correlations.numpy(), bins=_BINS, range=(-1, 1), color="#8d4700")
-        axes.axvline(self.null_high, color="#1d1d1b", linewidth=0.8, linestyle="--")
+        axes.hist(correlations.numpy(), bins=_BINS, range=(-1, 1), color=ACCENT)
+        axes.axvline(self.null_high, color=INK, linewidth=0.8, linestyle="--")
         axes.set_xlabel("correlation with the matched channel (dashed: 95 % of other photos)")
         axes.set_ylabel("channels")
         axes.spines[["top", "right"]].set_visible(False)

@@ -16,7 +16,9 @@ from convlens.analyses.comparison.photo_sample import (
 )
 from convlens.analyses.comparison.sampled_features import sample_features, unrelated_orders
 from convlens.drawing import new_figure, render_figure
-from convlens.drawing.figures import INK, without_middle
+from convlens.drawing.colormaps import SEQUENTIAL
+from convlens.drawing.figures import without_middle
+from convlens.drawing.palette import INK
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.passes.source import PhotosOrImages
@@ -114,7 +116,7 @@ class Cka(NetworkResult):
         rows, columns = self.values.shape
         figure = new_figure(figsize=(min(7.0, 3.2 + 0.3 * columns), 2.0 + 0.22 * rows))
         axes = figure.subplots()
-        image = axes.imshow(self.values.numpy(), vmin=0, vmax=1, cmap="cividis", aspect="auto")
+        image = axes.imshow(self.values.numpy(), vmin=0, vmax=1, cmap=SEQUENTIAL, aspect="auto")
         within = (self.values <= self.null_high).nonzero().tolist()
         if within:
             places = list(zip(*within, strict=True))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from convlens.drawing import new_figure, render_figure
 from convlens.drawing.figures import without_middle
+from convlens.drawing.palette import ACCENT, LINE, MUTED
 from convlens.errors import ConvlensError
 from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
@@ -173,16 +174,16 @@ class LayerDifferences(NetworkResult):
         numbers = range(len(self.layers))
         axes.plot(
             numbers, [_on_log_axis(layer.difference) for layer in self.layers], "o-", ms=3,
-            color="#8d4700", linewidth=1.2, label="difference of the two networks",
+            color=ACCENT, linewidth=1.2, label="difference of the two networks",
         )  # fmt: skip
         axes.plot(
-            numbers, [_on_log_axis(layer.rounding) for layer in self.layers], "--", color="#5f5f59",
+            numbers, [_on_log_axis(layer.rounding) for layer in self.layers], "--", color=MUTED,
             linewidth=1.2, label="rounding errors of both",
         )  # fmt: skip
         exceeding = self.first_exceeding
         if exceeding is not None:
             place = self.layers.index(exceeding)
-            axes.axvline(place, color="#b9b9b2", linewidth=0.8)
+            axes.axvline(place, color=LINE, linewidth=0.8)
             axes.text(
                 place, 1.02, plot_text(without_middle(printable(exceeding.name), 60)),
                 transform=axes.get_xaxis_transform(), fontsize=7,

@@ -19,12 +19,13 @@ from convlens.drawing import (
     render_figure,
     stack_vertically,
 )
+from convlens.drawing.palette import ACCENT, MUTED
 from convlens.wording import counted, percent
 
 _FILTERS = 16  # pairs in the picture
 _TILE = 48  # pixels of a filter
 _MAP = 168  # pixels of a photo with its map
-_COLORS = ("#5f5f59", "#8d4700")  # of the first and of the second network
+_COLORS = (MUTED, ACCENT)  # of the first and of the second network
 
 
 def draw_filters(pair: Sequence[Filters], names: tuple[str, str]) -> Tensor:

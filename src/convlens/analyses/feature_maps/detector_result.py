@@ -8,7 +8,8 @@ from torch import Tensor
 from convlens.analyses.patches.windows import FieldBox
 from convlens.data.images import to_pixels
 from convlens.drawing import diverging_colors, enlarge, render_figure, sequential_colors
-from convlens.drawing.boards import ACCENT, MUTED, Board, format_number
+from convlens.drawing.boards import Board, format_number
+from convlens.drawing.palette import ACCENT, MUTED
 from convlens.results.network_result import NetworkResult
 from convlens.wording import counted
 

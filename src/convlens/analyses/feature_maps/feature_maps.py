@@ -22,7 +22,8 @@ from convlens.drawing import (
     make_sheet,
     sequential_colors,
 )
-from convlens.drawing.boards import MUTED, Board
+from convlens.drawing.boards import Board
+from convlens.drawing.palette import MUTED
 from convlens.errors import ConvlensError
 from convlens.models.model import ImagesLike, Model
 from convlens.results import Table

@@ -17,6 +17,7 @@ from convlens.analyses.gradcam.result import GradCam
 from convlens.analyses.gradcam.targets import NO_CLASS
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.drawing import new_figure, place_map, render_figure
+from convlens.drawing.palette import ACCENT, MUTED
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import probabilities
@@ -35,9 +36,9 @@ _BATCH_SIZE = 16
 _CURVES = ("deletion", "insertion")
 _MOST_IMAGES = 4  # in a figure
 _LINE_STYLES: tuple[dict[str, Any], ...] = (
-    {"color": "#b2182b", "linewidth": 2},
-    {"color": "0.45", "linestyle": "--"},
-    {"color": "0.45", "linestyle": ":"},
+    {"color": ACCENT, "linewidth": 2},
+    {"color": MUTED, "linestyle": "--"},
+    {"color": MUTED, "linestyle": ":"},
 )  # fmt: skip
 
 

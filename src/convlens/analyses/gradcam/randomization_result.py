@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from convlens.drawing import new_figure, render_figure
+from convlens.drawing.palette import ACCENT, LINE, MUTED
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult
 from convlens.text import plot_text
@@ -118,16 +119,16 @@ class Randomization(NetworkResult):
                 self.correlations.flatten(1),
             ]
         )
-        axes.plot(positions, curves, color="0.75", linewidth=1)
+        axes.plot(positions, curves, color=LINE, linewidth=1)
         axes.plot(
-            positions, (1.0, *self.means), color="#b2182b", linewidth=2, marker="o", label="mean"
+            positions, (1.0, *self.means), color=ACCENT, linewidth=2, marker="o", label="mean"
         )
         if self.mean_between_images is not None:
             axes.axhline(
-                self.mean_between_images, color="0.3", linestyle="--",
+                self.mean_between_images, color=MUTED, linestyle="--",
                 label="between different photos",
             )  # fmt: skip
-        axes.axhline(0, color="0.3", linewidth=0.8)
+        axes.axhline(0, color=MUTED, linewidth=0.8)
         axes.set_xticks(
             positions,
             ("nothing", *map(plot_text, self.stages)),

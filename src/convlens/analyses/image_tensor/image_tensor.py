@@ -8,7 +8,8 @@ from torch import Tensor
 
 from convlens.data.images import to_pixels
 from convlens.drawing import diverging_colors, render_figure
-from convlens.drawing.boards import ACCENT, MUTED, Board, format_number
+from convlens.drawing.boards import Board, format_number
+from convlens.drawing.palette import ACCENT, MUTED
 from convlens.errors import ConvlensError
 from convlens.models.model import ImagesLike, Model
 from convlens.results import Result

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from convlens.drawing import new_figure, render_figure
+from convlens.drawing.palette import MUTED
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult
 from convlens.text import plot_text
@@ -160,7 +161,7 @@ class Invariance(NetworkResult):
                 )  # fmt: skip
             if len(rows) == 1:
                 typical = float(self.typical[rows[0]])
-                panel.axhline(typical, color="#5f5f59", linestyle="--", label="any other photo")
+                panel.axhline(typical, color=MUTED, linestyle="--", label="any other photo")
             if unchanged:
                 panel.set_xscale("log", base=2)
                 panel.set_xticks(x, [f"{value:g}" for value in x], minor=False)

@@ -16,6 +16,8 @@ from convlens.drawing import make_sheet
 TILE = 64  # pixels of a patch in a picture
 FRAME = (214, 39, 40)  # color of the frame around a receptive field, and of what never fires
 
+# Beside a field that is not square: neither the color of a light page nor of a dark one.
+_BESIDE = (128, 128, 128)
 _STRIPES = ((236, 236, 232), (206, 206, 200))  # colors of the padding
 
 
@@ -23,7 +25,8 @@ def draw_field(image: Tensor, box: FieldBox, bounds: tuple[float, float]) -> Ten
     """Draw a receptive field as a tile, uint8 `(TILE, TILE, 3)`.
 
     Small fields are enlarged with hard edges, large ones are shrunk by averaging; proportions are
-    kept. Padding is striped, and drawn at most an eighth as broad as the part inside the image.
+    kept, with mid-gray beside a field that is not square. Padding is striped, and drawn at most an
+    eighth as broad as the part inside the image.
 
     Args:
         image: `(C, H, W)` with C of 1 or 3.
@@ -41,7 +44,7 @@ def draw_field(image: Tensor, box: FieldBox, bounds: tuple[float, float]) -> Ten
     dimmed = torch.where(
         torch.from_numpy(mask)[..., None], torch.from_numpy(resized), _stripes(size[1], size[0])
     )
-    picture = torch.full((TILE, TILE, 3), 255, dtype=torch.uint8)
+    picture = torch.tensor(_BESIDE, dtype=torch.uint8).repeat(TILE, TILE, 1)
     top, left = (TILE - size[1]) // 2, (TILE - size[0]) // 2
     picture[top : top + size[1], left : left + size[0]] = dimmed
     return picture

@@ -18,6 +18,7 @@ from convlens.drawing import (
     new_figure,
     sequential_colors,
 )
+from convlens.drawing.colormaps import SEQUENTIAL
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
 from convlens.models.model import Model
@@ -82,7 +83,9 @@ class OffsetMap(Result):
             self.columns[0] - step_x, self.columns[-1] + step_x,
             self.rows[-1] + step_y, self.rows[0] - step_y,
         )  # fmt: skip
-        image = axes.imshow(self.probabilities.numpy(), vmin=0, vmax=1, extent=edges)
+        image = axes.imshow(
+            self.probabilities.numpy(), vmin=0, vmax=1, cmap=SEQUENTIAL, extent=edges
+        )
         axes.set_xlabel(f"offset in pixels ({self.protocol})")
         axes.set_ylabel("offset in pixels")
         axes.set_title(plot_text(f"{self.name} at every offset"), fontsize=9)

@@ -12,7 +12,8 @@ from convlens.data.images import to_pixels, to_tensor
 from convlens.data.photos import PhotoLike, read_photo
 from convlens.data.preprocessing import Preprocessing
 from convlens.drawing import diverging_colors, render_figure
-from convlens.drawing.boards import ACCENT, MUTED, Board
+from convlens.drawing.boards import Board
+from convlens.drawing.palette import ACCENT, MUTED
 from convlens.errors import ConvlensError
 from convlens.results import Result
 from convlens.runtime.default_device import check_default_device

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from convlens.analyses.feature_maps.convolution import convolve, resolve_padding
 from convlens.drawing import render_figure
-from convlens.drawing.boards import ACCENT, ACCENT_FILL, MUTED, Board, format_number
+from convlens.drawing.boards import Board, format_number
+from convlens.drawing.palette import ACCENT, ACCENT_FILL, MUTED
 from convlens.errors import ConvlensError
 from convlens.results import Result
 

@@ -13,7 +13,8 @@ from convlens.arithmetic import (
     output_size,
 )
 from convlens.drawing import render_figure
-from convlens.drawing.boards import MUTED, Board
+from convlens.drawing.boards import Board
+from convlens.drawing.palette import MUTED
 from convlens.errors import ConvlensError
 from convlens.results import Result
 from convlens.wording import counted

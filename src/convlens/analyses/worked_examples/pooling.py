@@ -9,15 +9,8 @@ from torch import Tensor
 
 from convlens.analyses.feature_maps.convolution import pool
 from convlens.drawing import render_figure
-from convlens.drawing.boards import (
-    ACCENT,
-    ACCENT_FILL,
-    FILL,
-    MUTED,
-    SECOND,
-    SECOND_FILL,
-    Board,
-)
+from convlens.drawing.boards import Board
+from convlens.drawing.palette import ACCENT, ACCENT_FILL, FILL, MUTED, SECOND, SECOND_FILL
 from convlens.errors import ConvlensError
 from convlens.results import Result
 from convlens.wording import counted

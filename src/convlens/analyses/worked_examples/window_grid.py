@@ -9,16 +9,8 @@ from torch import Tensor
 from convlens.analyses.feature_maps.convolution import resolve_padding
 from convlens.arithmetic import output_size
 from convlens.drawing import render_figure
-from convlens.drawing.boards import (
-    ACCENT,
-    ACCENT_FILL,
-    FILL,
-    INK,
-    MUTED,
-    SECOND,
-    SECOND_FILL,
-    Board,
-)
+from convlens.drawing.boards import Board
+from convlens.drawing.palette import ACCENT, ACCENT_FILL, FILL, INK, MUTED, SECOND, SECOND_FILL
 from convlens.results import Result
 
 if TYPE_CHECKING:
