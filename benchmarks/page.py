@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 import convlens
 from benchmarks.tables import TextTable, print_remarks, print_text_table, write_results
-from convlens import capture
 from convlens.cache.folder import FOLDER_VARIABLE
+from convlens.capture.forward_pass import Capture
+from convlens.capture.nodes import capture_nodes
 from convlens.models.loading.demo_photos import demo_photos
 from convlens.models.model import Model
 from convlens.page.progress import Stages
@@ -70,7 +71,7 @@ class Pass:
         images = torch.full(self.shape, (low + high) / 2)
         images = images.contiguous(memory_format=torch.channels_last)
         images.requires_grad_(self.to_images)
-        activations = capture.capture_nodes(
+        activations = capture_nodes(
             self.model, self.trace, images, sorted(self.nodes - self.gradient_nodes),
             gradient_nodes=sorted(self.gradient_nodes),
         )  # fmt: skip
@@ -183,10 +184,10 @@ def _state_limit(page: str, whole: Stage, times: Mapping[Pass, float]) -> str:
 @contextmanager
 def _recorded_stages(stages: dict[str, Stage]) -> Iterator[None]:
     """Measure the stages of a page inside the block, and count the runs of networks in each."""
-    run_network, time_stage = capture._Capture.run, Stages.timed
+    run_network, time_stage = Capture.run, Stages.timed
     running = [WHOLE]
 
-    def run(self: capture._Capture, model: Model, network: nn.Module, images: Tensor) -> None:
+    def run(self: Capture, model: Model, network: nn.Module, images: Tensor) -> None:
         kind = Pass(
             model, self.trace, frozenset(self.requested), frozenset(self.gradient_nodes),
             tuple(images.shape), images.requires_grad,
@@ -208,7 +209,7 @@ def _recorded_stages(stages: dict[str, Stage]) -> Iterator[None]:
             entry.cpu += time.process_time() - cpu
             running.pop()
 
-    with patch.object(capture._Capture, "run", run), patch.object(Stages, "timed", timed):
+    with patch.object(Capture, "run", run), patch.object(Stages, "timed", timed):
         yield
 
 

@@ -26,7 +26,7 @@ from benchmarks.tables import METHOD, Entry, Row, compare, print_remarks, print_
 from benchmarks.timing import Work, measure
 from convlens.analyses.patches.spatial_max import spatial_max
 from convlens.analyses.patches.top_patches import TopPatchesReducer
-from convlens.capture import stream_nodes
+from convlens.capture.nodes import stream_nodes
 from convlens.passes.run import DEFAULT_BATCH_SIZE, run_reducer
 from convlens.passes.source import Batch, PhotoSource, Source, TensorSource
 from convlens.runtime.guard import preserve_network

@@ -24,7 +24,6 @@ ROWS = (
     ("explorer", "page", "textbook"),
     ("analyses", "training"),
     ("passes",),
-    ("tiled_capture",),
     ("capture",),
     ("tracing",),
     ("models",),

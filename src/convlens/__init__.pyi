@@ -11,12 +11,12 @@ from .analyses.attacks.flip import find_flip as find_flip
 from .analyses.attacks.internal_changes import internal_changes as internal_changes
 from .analyses.attacks.pgd import pgd as pgd
 from .analyses.attacks.photo_attacks import attack_photos as attack_photos
-from .analyses.comparison.answers import compare_answers as compare_answers
-from .analyses.comparison.channel_matching import match_channels as match_channels
-from .analyses.comparison.cka import cka as cka
+from .analyses.comparison.answers.answers import compare_answers as compare_answers
 from .analyses.comparison.diff import diff as diff
-from .analyses.comparison.layer_comparison import compare_layers as compare_layers
-from .analyses.comparison.weights import compare_weights as compare_weights
+from .analyses.comparison.layers.layer_comparison import compare_layers as compare_layers
+from .analyses.comparison.similarity.channel_matching import match_channels as match_channels
+from .analyses.comparison.similarity.cka import cka as cka
+from .analyses.comparison.weights.weights import compare_weights as compare_weights
 from .analyses.cortex.cortex import cortex as cortex
 from .analyses.deepdream.deepdream import dream as dream
 from .analyses.effective_field.effective_field import effective_field as effective_field

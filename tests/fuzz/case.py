@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import convlens
-from convlens.capture import capture_nodes
+from convlens.capture.nodes import capture_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.tracing.trace import Trace

@@ -20,7 +20,7 @@ from convlens.errors import ConvlensError
 from convlens.files import RESULT
 from convlens.models.label_tables import read_labels
 from convlens.models.loading.specs import DESCRIPTION
-from convlens.models.loading.weight_files import read_weight_file
+from convlens.models.loading.weights.weight_files import read_weight_file
 from fuzz.mutations import mutate_bytes, mutate_json
 
 pytest_plugins = "support.trained_runs"

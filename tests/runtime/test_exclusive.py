@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import convlens
-from convlens.capture import stream_nodes
+from convlens.capture.nodes import stream_nodes
 from convlens.runtime.exclusive import exclusive
 from convlens.runtime.shared_context import SharedContext
 from support.public_functions import SIZE, images

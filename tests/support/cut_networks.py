@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from convlens import trace, wrap
-from convlens.capture import capture_nodes, compute_gradients
+from convlens.capture.gradients import compute_gradients
+from convlens.capture.nodes import capture_nodes
 from support import traced_networks
 from support.traced_networks import SIZE
 

@@ -6,8 +6,8 @@ import pytest
 from huggingface_hub import constants
 
 from convlens.errors import ConvlensError
-from convlens.models.loading import timm_models
 from convlens.models.loading.load import load
+from convlens.models.loading.sources import timm_models
 
 NETS = """
 import torch

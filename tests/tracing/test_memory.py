@@ -9,7 +9,8 @@ from torch.profiler import ProfilerActivity, profile
 
 import convlens
 from convlens import ConvlensError
-from convlens.capture import capture_nodes, compute_gradients
+from convlens.capture.gradients import compute_gradients
+from convlens.capture.nodes import capture_nodes
 from convlens.tracing.memory import LIMIT_VARIABLE, count_values
 from convlens.tracing.selection import find_channel_sources
 

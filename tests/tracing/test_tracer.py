@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils.checkpoint import checkpoint
 
 from convlens import ConvlensError, TraceError, anatomy, gradcam, predict, trace, wrap
-from convlens.capture import capture_nodes
+from convlens.capture.nodes import capture_nodes
 from support.traced_networks import SIZE, Head, Net, conv, images, sides, traced
 
 # networks that look at their data

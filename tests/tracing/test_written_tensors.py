@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 import convlens
-from convlens.capture import capture_nodes, compute_gradients
+from convlens.capture.gradients import compute_gradients
+from convlens.capture.nodes import capture_nodes
 
 SIZE = 8
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from torch import Tensor
 
-from convlens.capture import stream_nodes
+from convlens.capture.nodes import stream_nodes
+from convlens.capture.tiles import TileStream, explain_refusal
 from convlens.errors import ConvlensError, PhotoError
 from convlens.models.model import Model
 from convlens.passes import saved_state
@@ -25,7 +26,6 @@ from convlens.passes.options import PassOptions
 from convlens.passes.reducer import Image, Reducer, State, TiledReducer
 from convlens.passes.source import Source
 from convlens.runtime.interrupts import catch_interrupts
-from convlens.tiled_capture import TileStream, explain_refusal
 from convlens.tracing.memory import images_at_once
 from convlens.tracing.model_fingerprint import fingerprint_model
 from convlens.tracing.trace import Trace

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from convlens.errors import ConvlensError, suggest
-from convlens.models.loading.fitting import load_weights
 from convlens.models.loading.run_folder import Run
 from convlens.models.loading.specs import WEIGHTS
-from convlens.models.loading.weight_files import read_weight_file
+from convlens.models.loading.weights.fitting import load_weights
+from convlens.models.loading.weights.weight_files import read_weight_file
 from convlens.models.model import Model
 from convlens.runtime.callbacks import or_ignore
 from convlens.training.batch_size import check_batch_fits

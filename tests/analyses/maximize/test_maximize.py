@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from convlens import ConvlensError, maximize, trace, wrap
-from convlens.capture import capture_nodes
+from convlens.capture.nodes import capture_nodes
 from support.maximized_networks import STILL, small
 
 

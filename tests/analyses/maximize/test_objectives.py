@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from convlens import ConvlensError, Direction, maximize, trace, wrap
-from convlens.capture import capture_nodes
+from convlens.capture.nodes import capture_nodes
 from support.maximized_networks import STILL, small
 
 

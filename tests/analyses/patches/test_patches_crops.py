@@ -12,7 +12,7 @@ from convlens import load, patches, trace, wrap
 from convlens.analyses.patches.crop_check import CropCheck, UnitActivation, check_crops, crop_field
 from convlens.analyses.patches.pictures import draw_field
 from convlens.analyses.patches.windows import field_box
-from convlens.capture import capture_nodes
+from convlens.capture.nodes import capture_nodes
 from convlens.tracing.selection import find_channel_sources
 from support.branches import SIZE, by_hand, images, network
 from support.drawn import holds

@@ -12,7 +12,7 @@ from convlens.analyses.patches import activation_statistics, top_k
 from convlens.analyses.patches.selectivity import roc_area
 from convlens.analyses.patches.spatial_max import spatial_max
 from convlens.analyses.patches.top_patches import TopPatchesReducer
-from convlens.capture import capture_nodes
+from convlens.capture.nodes import capture_nodes
 from convlens.passes.options import PassOptions
 from convlens.tracing.selection import find_channel_sources
 from support.branches import SIZE, by_hand, images, network

@@ -9,7 +9,7 @@ from torch import nn
 
 from convlens.models.loading.architectures import find_architecture
 from convlens.models.loading.load import load
-from convlens.models.loading.weight_files import read_weight_file
+from convlens.models.loading.weights.weight_files import read_weight_file
 from support.loadable import message
 from support.tensors import same_tensors
 

@@ -9,9 +9,9 @@ import torch
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
 from convlens.models.loading import demo_photos as demo_photos_module
-from convlens.models.loading import embedded
 from convlens.models.loading.demo_photos import demo_photos
 from convlens.models.loading.load import load
+from convlens.models.loading.sources import embedded
 from support.loadable import message
 
 pytest_plugins = "support.loadable"

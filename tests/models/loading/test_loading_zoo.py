@@ -10,11 +10,11 @@ from safetensors.torch import save_file
 from timm.data import create_transform, resolve_model_data_config
 from torchvision.transforms.functional import center_crop
 
-from convlens.models.loading import timm_models
 from convlens.models.loading.demo_photos import demo_photos
 from convlens.models.loading.load import load
-from convlens.models.loading.timm_models import timm_model
-from convlens.models.loading.torchvision_models import torchvision_model
+from convlens.models.loading.sources import timm_models
+from convlens.models.loading.sources.timm_models import timm_model
+from convlens.models.loading.sources.torchvision_models import torchvision_model
 from support.loadable import message
 from support.tensors import same_tensors
 

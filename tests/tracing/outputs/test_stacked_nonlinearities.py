@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import convlens
-from convlens.capture import capture_nodes
+from convlens.capture.nodes import capture_nodes
 from support.field_networks import Do
 
 NONLINEAR = {

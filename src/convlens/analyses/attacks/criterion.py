@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.predictions.predictions import check_logits
-from convlens.capture import capture_nodes, convert_gradient_errors
+from convlens.capture.gradients import convert_gradient_errors
+from convlens.capture.nodes import capture_nodes
 from convlens.errors import ConvlensError
 from convlens.models.labels import find_prediction
 from convlens.models.model import Model

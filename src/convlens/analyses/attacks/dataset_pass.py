@@ -18,7 +18,7 @@ from convlens.analyses.attacks.robustness import Robustness
 from convlens.analyses.attacks.robustness_reducer import RobustnessReducer
 from convlens.analyses.predictions.photo_labels import check_photo_labels
 from convlens.analyses.predictions.predictions import compute_logits
-from convlens.capture import enable_gradients
+from convlens.capture.gradients import enable_gradients
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model, check_model

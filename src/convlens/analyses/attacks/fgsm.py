@@ -26,7 +26,7 @@ from convlens.analyses.attacks.epsilon import Epsilon, parse_epsilons
 from convlens.analyses.attacks.fgsm_result import Fgsm
 from convlens.analyses.attacks.steps import fgsm_step
 from convlens.analyses.predictions.predictions import compute_logits
-from convlens.capture import enable_gradients
+from convlens.capture.gradients import enable_gradients
 from convlens.models.labels import class_names
 from convlens.models.model import ImagesLike, Model, check_model
 from convlens.models.output_head import predicted_classes

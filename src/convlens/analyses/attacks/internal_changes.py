@@ -24,7 +24,8 @@ from convlens.analyses.attacks.figures import MOST_IMAGES, of_255
 from convlens.analyses.attacks.steps import fgsm_step
 from convlens.analyses.gradcam.gradcam import GradCam, gradcam
 from convlens.analyses.predictions.predictions import compute_logits
-from convlens.capture import enable_gradients, stream_nodes
+from convlens.capture.gradients import enable_gradients
+from convlens.capture.nodes import stream_nodes
 from convlens.drawing import Panel, Scale, new_figure, picture_figure
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_names

@@ -31,7 +31,7 @@ from convlens.analyses.attacks.figures import (
 )
 from convlens.analyses.attacks.steps import pgd_start, pgd_step, pgd_step_size
 from convlens.analyses.predictions.predictions import compute_logits
-from convlens.capture import enable_gradients
+from convlens.capture.gradients import enable_gradients
 from convlens.models.labels import class_names
 from convlens.models.model import ImagesLike, Model, check_model
 from convlens.models.output_head import SOFTMAX, predicted_classes

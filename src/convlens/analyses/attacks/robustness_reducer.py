@@ -15,7 +15,7 @@ from convlens.analyses.attacks.diagnostics import Diagnostic, diagnose_pgd, diag
 from convlens.analyses.attacks.robustness import FGSM, NOISE, PGD, Curve, Robustness
 from convlens.analyses.attacks.steps import fgsm_step, pgd_start, pgd_step, pgd_step_size
 from convlens.analyses.predictions.predictions import compute_logits
-from convlens.capture import enable_gradients
+from convlens.capture.gradients import enable_gradients
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model
 from convlens.models.output_head import NEGATIVE, predicted_classes

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from convlens.analyses.comparison.answers import compare_answers
+from convlens.analyses.comparison.answers.answers import compare_answers
 from convlens.analyses.comparison.further_parts import PARTS, FurtherParts
-from convlens.analyses.comparison.layer_comparison import compare_layers
-from convlens.analyses.comparison.layer_differences import LayerDifferences
+from convlens.analyses.comparison.layers.layer_comparison import compare_layers
+from convlens.analyses.comparison.layers.layer_differences import LayerDifferences
 from convlens.analyses.comparison.result import Diff
-from convlens.analyses.comparison.weights import compare_weights
+from convlens.analyses.comparison.weights.weights import compare_weights
 from convlens.errors import ConvlensError, suggest
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model, check_model

@@ -5,9 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from convlens.analyses.comparison import side_by_side
-from convlens.analyses.comparison.channel_matching import match_channels
-from convlens.analyses.comparison.cka import cka
-from convlens.analyses.comparison.class_pairing import pair_classes
+from convlens.analyses.comparison.answers.class_pairing import pair_classes
 from convlens.analyses.comparison.photo_sample import (
     PhotoSample,
     count_multiply_adds,
@@ -15,6 +13,8 @@ from convlens.analyses.comparison.photo_sample import (
     sample_photos,
 )
 from convlens.analyses.comparison.result import Diff
+from convlens.analyses.comparison.similarity.channel_matching import match_channels
+from convlens.analyses.comparison.similarity.cka import cka
 from convlens.errors import ConvlensError
 from convlens.html.numbers import short
 from convlens.models.labels import PhotoLabels

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.analyses.comparison.answer_work import rescale
+from convlens.analyses.comparison.answers.answer_work import rescale
 from convlens.data.sampling import spread
 from convlens.errors import ConvlensError, PhotoError
 from convlens.html.numbers import short

@@ -19,7 +19,7 @@ from convlens.analyses.deepdream.objective import (
 from convlens.analyses.deepdream.octave_loop import OctaveLoop
 from convlens.analyses.deepdream.octaves import load_image, octave_sizes, plan_octaves
 from convlens.analyses.deepdream.result import Dream
-from convlens.capture import enable_gradients
+from convlens.capture.gradients import enable_gradients
 from convlens.data.photos import PhotoLike
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.capture import capture_nodes
+from convlens.capture.nodes import capture_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.tracing.channel_names import check_channel

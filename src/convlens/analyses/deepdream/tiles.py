@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.deepdream.objective import ActivationObjective
-from convlens.capture import capture_nodes, convert_gradient_errors
+from convlens.capture.gradients import convert_gradient_errors
+from convlens.capture.nodes import capture_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.tracing.tiles import NoTilesError, Tile, TileSpan, find_tiles, fix_mean

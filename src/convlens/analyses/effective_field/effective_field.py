@@ -20,7 +20,8 @@ from convlens.analyses.effective_field.result import (
     effective_area,
 )
 from convlens.analyses.patches.windows import field_box
-from convlens.capture import capture_nodes, convert_gradient_errors, enable_gradients
+from convlens.capture.gradients import convert_gradient_errors, enable_gradients
+from convlens.capture.nodes import capture_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import ImagesLike, Model
 from convlens.results.network_result import keep_warnings

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.patches import top_k
-from convlens.capture import capture_nodes
+from convlens.capture.nodes import capture_nodes
 from convlens.models.model import Model
 from convlens.passes.options import PassOptions
 from convlens.passes.reducer import State

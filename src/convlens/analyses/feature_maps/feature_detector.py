@@ -11,7 +11,7 @@ from torch import Tensor
 
 from convlens.analyses.feature_maps.detector_result import FeatureDetector
 from convlens.analyses.patches.windows import field_box
-from convlens.capture import capture_nodes
+from convlens.capture.nodes import capture_nodes
 from convlens.errors import ConvlensError, suggest
 from convlens.models.model import ImagesLike, Model
 from convlens.results.network_result import keep_warnings

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convlens.analyses.feature_maps.convolution import pool
+from convlens.capture.tiles import capture_maps
 from convlens.data.images import to_pixels
 from convlens.data.sampling import spread
 from convlens.drawing import (
@@ -28,7 +29,6 @@ from convlens.errors import ConvlensError
 from convlens.models.model import ImagesLike, Model
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
-from convlens.tiled_capture import capture_maps
 from convlens.tracing.channel_names import check_channel
 from convlens.tracing.selection import Side, find_channel_sources
 from convlens.tracing.tracer import trace
@@ -254,7 +254,7 @@ def feature_maps(
 ) -> FeatureMaps:
     """Compute the feature maps of a trained layer on an image.
 
-    A large image runs in tiles (`convlens.tiled_capture`).
+    A large image runs in tiles (`convlens.capture.tiles`).
 
     Args:
         model: the model. It is left untouched.

@@ -21,7 +21,7 @@ from convlens.analyses.gradcam.layers_result import GradCamLayers
 from convlens.analyses.gradcam.options import GradCamOptions
 from convlens.analyses.gradcam.result import GradCam
 from convlens.analyses.gradcam.table import curves_folder, load_maps
-from convlens.capture import enable_gradients
+from convlens.capture.gradients import enable_gradients
 from convlens.data.datasets.photo_dataset import PhotoDataset
 from convlens.errors import ConvlensError
 from convlens.models.model import Model

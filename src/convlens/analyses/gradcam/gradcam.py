@@ -29,12 +29,12 @@ from convlens.analyses.gradcam.options import (
 )
 from convlens.analyses.gradcam.result import GradCam, join_images
 from convlens.analyses.gradcam.targets import ExplanationTarget, resolve_target
-from convlens.capture import compute_gradients, enable_gradients
+from convlens.capture.gradients import compute_gradients, enable_gradients
+from convlens.capture.tiles import capture_from_layer
 from convlens.errors import ConvlensError
 from convlens.models.model import ImagesLike, Model, check_model
 from convlens.results.network_result import keep_warnings
 from convlens.runtime.guard import preserve_network
-from convlens.tiled_capture import capture_from_layer
 from convlens.tracing.gradient_stops import explain_missing_gradient
 from convlens.tracing.image_parts import image_parts
 from convlens.tracing.selection import NodeGroup
@@ -50,7 +50,7 @@ def gradcam(model: Model, images: ImagesLike, **options: Unpack[GradCamKeywords]
 
     One forward pass of each image keeps a graph from the layer on, and the backward passes of all
     classes run as one, from the logits to the layer. A large image runs in tiles
-    (`convlens.tiled_capture`). On a CPU a large batch runs in parts
+    (`convlens.capture.tiles`). On a CPU a large batch runs in parts
     (`convlens.tracing.image_parts`), except for a function of the output.
 
     A network with one output predicts whether class 0 is present. Its logit is explained in either
@@ -199,7 +199,7 @@ def run_forward(
 ) -> dict[int, Tensor]:
     """Run a network from the image to the logits. Gradients have to be recorded.
 
-    The maps of large images are computed in tiles where that is exact (`convlens.tiled_capture`).
+    The maps of large images are computed in tiles where that is exact (`convlens.capture.tiles`).
 
     Args:
         model: the model whose network is run, as for `explain`.

@@ -28,7 +28,7 @@ from convlens.analyses.gradcam.layers import select_node_group
 from convlens.analyses.gradcam.options import GradCamKeywords, GradCamOptions, spell_out_options
 from convlens.analyses.gradcam.randomization_result import Randomization
 from convlens.analyses.predictions.predictions import check_one_vector
-from convlens.capture import enable_gradients
+from convlens.capture.gradients import enable_gradients
 from convlens.errors import ConvlensError
 from convlens.models.model import ImagesLike, Model, check_model
 from convlens.results.network_result import keep_warnings

@@ -6,7 +6,7 @@ from convlens.analyses.gradcam.gradcam import explain_forward, run_forward
 from convlens.analyses.gradcam.layers import select_node_group
 from convlens.analyses.gradcam.options import ClassSelection, GradCamOptions
 from convlens.analyses.gradcam.result import GradCam
-from convlens.capture import enable_gradients
+from convlens.capture.gradients import enable_gradients
 from convlens.models.model import ImagesLike, Model, check_model
 from convlens.results.network_result import collect_warnings
 from convlens.tracing.selection import Side

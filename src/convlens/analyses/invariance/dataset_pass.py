@@ -13,7 +13,7 @@ from convlens.analyses.patches.selectivity_pass import compute_selectivity
 from convlens.analyses.patches.top_k import NO_IMAGE
 from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.analyses.predictions.photo_labels import check_label_count
-from convlens.capture import enable_gradients
+from convlens.capture.gradients import enable_gradients
 from convlens.models.labels import PhotoLabels, class_names
 from convlens.models.model import Model, check_model
 from convlens.passes.engines import open_engine

@@ -9,7 +9,7 @@ from torch import Tensor
 from convlens.analyses.invariance.variants import VARIANTS, make_variants
 from convlens.analyses.patches.selectivity import ClassMeanActivations
 from convlens.analyses.patches.spatial_max import spatial_max
-from convlens.capture import stream_nodes
+from convlens.capture.nodes import stream_nodes
 from convlens.models.model import Model
 from convlens.passes.reducer import State
 from convlens.tracing.selection import ChannelSource

@@ -11,7 +11,8 @@ from convlens.analyses.maximize.crop_plan import CropPlan
 from convlens.analyses.maximize.objectives import Objective
 from convlens.analyses.maximize.parameterization import Parameterization
 from convlens.analyses.maximize.transforms import Transforms
-from convlens.capture import capture_nodes, convert_gradient_errors
+from convlens.capture.gradients import convert_gradient_errors
+from convlens.capture.nodes import capture_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.models.output_head import log_probabilities

@@ -17,7 +17,7 @@ from convlens.analyses.maximize.ascent import AscentResult, AscentTask
 from convlens.analyses.maximize.result import ObjectiveMaximum
 from convlens.analyses.patches.activation_statistics import BIN_EDGES
 from convlens.analyses.patches.result import Patches
-from convlens.capture import capture_nodes
+from convlens.capture.nodes import capture_nodes
 from convlens.models.model import Model
 from convlens.models.output_head import probabilities
 

@@ -22,7 +22,7 @@ from convlens.analyses.maximize.result import MaximizedImages
 from convlens.analyses.maximize.stored_ascent import ascend_once
 from convlens.analyses.maximize.transforms import Transforms
 from convlens.analyses.patches.result import Patches
-from convlens.capture import enable_gradients
+from convlens.capture.gradients import enable_gradients
 from convlens.data.photos import PhotoLike
 from convlens.data.preprocessing import check_image_size
 from convlens.errors import ConvlensError

@@ -4,7 +4,7 @@ from math import ceil
 
 from torch import Tensor
 
-from convlens.analyses.comparison.answer_work import rescale
+from convlens.analyses.comparison.answers.answer_work import rescale
 from convlens.analyses.error_analysis.result import ErrorAnalysis
 from convlens.analyses.model_check.result import BROKEN, CANNOT_TELL, FINE, CheckFinding, Status
 from convlens.analyses.model_check.thresholds import CheckThresholds

@@ -19,7 +19,7 @@ from convlens.analyses.orientation_tuning.stored_responses import (
     read_responses,
     write_responses,
 )
-from convlens.capture import stream_nodes
+from convlens.capture.nodes import stream_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results.network_result import keep_warnings

@@ -24,13 +24,13 @@ from convlens.analyses.patches.windows import (
     smallest_side,
     trace_window,
 )
+from convlens.capture.tiles import capture_maps
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results import Result
 from convlens.runtime.clone import clone_network
 from convlens.runtime.guard import unwrap_network
 from convlens.runtime.precision import full_precision
-from convlens.tiled_capture import capture_maps
 from convlens.tracing.memory import images_at_once
 from convlens.tracing.trace import Trace
 from convlens.wording import counted

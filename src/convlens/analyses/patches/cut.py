@@ -10,7 +10,7 @@ from torch import Tensor
 from convlens.analyses.patches.layer_patches import LayerTable, build_layer_patches
 from convlens.analyses.patches.result import LayerPatches, Patches
 from convlens.analyses.patches.top_k import NO_IMAGE
-from convlens.capture import capture_nodes
+from convlens.capture.nodes import capture_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.passes.reducer import State

@@ -49,7 +49,7 @@ def patches(
     pass measures the channels' selectivity. By default a channel gets one patch of each image, so
     that one photo does not fill its row. Ties between equal activations are broken by the path of
     the photo: the first path in alphabetical order goes first. Large images run in tiles
-    (`convlens.tiled_capture`).
+    (`convlens.capture.tiles`).
 
     Args:
         model: the model. It is left untouched.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from convlens.capture import capture_nodes
+from convlens.capture.nodes import capture_nodes
 from convlens.drawing import Bars, bar_figure
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_names

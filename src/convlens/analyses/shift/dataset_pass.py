@@ -9,7 +9,7 @@ from convlens.analyses.shift.offset_map import OffsetMap, map_offsets
 from convlens.analyses.shift.shift import Shift, ShiftReducer
 from convlens.analyses.shift.shifted_layers import Offset, find_shifted_layers, parse_shifts
 from convlens.analyses.shift.views import find_margin, pad_squashed, with_margin
-from convlens.capture import enable_gradients
+from convlens.capture.gradients import enable_gradients
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model, check_model

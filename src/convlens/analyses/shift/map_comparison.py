@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.shift.shifted_layers import Offset, ShiftedLayer
-from convlens.capture import stream_nodes
+from convlens.capture.nodes import stream_nodes
 from convlens.models.model import Model
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.trace import Trace

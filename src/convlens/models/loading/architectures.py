@@ -14,17 +14,17 @@ from torch.overrides import TorchFunctionMode
 
 from convlens.errors import ConvlensError
 from convlens.models.loading.class_names import walk_mappings
-from convlens.models.loading.classifier import find_resized_layers
-from convlens.models.loading.fitting import AUXILIARY
-from convlens.models.loading.state_dicts import candidates, find_state_dicts
-from convlens.models.loading.timm_models import timm_architecture, timm_names
-from convlens.models.loading.torchvision_models import (
+from convlens.models.loading.sources.timm_models import timm_architecture, timm_names
+from convlens.models.loading.sources.torchvision_models import (
     count_torchvision_parameters,
     find_torchvision_file,
     torchvision_architecture,
     torchvision_names,
 )
-from convlens.models.loading.weight_files import WeightFile
+from convlens.models.loading.weights.classifier import find_resized_layers
+from convlens.models.loading.weights.fitting import AUXILIARY
+from convlens.models.loading.weights.state_dicts import candidates, find_state_dicts
+from convlens.models.loading.weights.weight_files import WeightFile
 
 # Names under which training scripts save the name of the network.
 _ENTRIES = (

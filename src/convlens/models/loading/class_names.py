@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from convlens.errors import ConvlensError, describe_error
 
 if TYPE_CHECKING:  # it imports torch
-    from convlens.models.loading.weight_files import WeightFile
+    from convlens.models.loading.weights.weight_files import WeightFile
 
 # Names under which checkpoints hold the classes, with or without their indices.
 _ENTRIES = (

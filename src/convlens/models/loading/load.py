@@ -12,19 +12,19 @@ from torch.nn.parameter import is_lazy
 from convlens.errors import ConvlensError, describe_error, suggest
 from convlens.models.loading.architectures import find_architecture
 from convlens.models.loading.class_names import find_class_names, read_class_names
-from convlens.models.loading.classifier import count_outputs
-from convlens.models.loading.embedded import embedded_model
-from convlens.models.loading.fitting import load_weights
-from convlens.models.loading.python_factory import factory_model
 from convlens.models.loading.run_folder import read_run_folder, run_model
-from convlens.models.loading.specs import FORMS, Spec, find_run_folder, parse_spec
-from convlens.models.loading.timm_models import timm_model, timm_names
-from convlens.models.loading.torchvision_models import (
+from convlens.models.loading.sources.embedded import embedded_model
+from convlens.models.loading.sources.python_factory import factory_model
+from convlens.models.loading.sources.timm_models import timm_model, timm_names
+from convlens.models.loading.sources.torchvision_models import (
     detection_names,
     torchvision_model,
     torchvision_names,
 )
-from convlens.models.loading.weight_files import read_weight_file
+from convlens.models.loading.specs import FORMS, Spec, find_run_folder, parse_spec
+from convlens.models.loading.weights.classifier import count_outputs
+from convlens.models.loading.weights.fitting import load_weights
+from convlens.models.loading.weights.weight_files import read_weight_file
 from convlens.models.model import Model
 from convlens.models.supported import check_supported
 from convlens.runtime.precision import float32_networks

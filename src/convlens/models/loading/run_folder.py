@@ -16,10 +16,10 @@ from torch import nn
 
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError, describe_error, suggest
-from convlens.models.loading.fitting import load_weights
 from convlens.models.loading.run_description import find_damage
 from convlens.models.loading.specs import DESCRIPTION, WEIGHTS
-from convlens.models.loading.weight_files import read_weight_file
+from convlens.models.loading.weights.fitting import load_weights
+from convlens.models.loading.weights.weight_files import read_weight_file
 from convlens.models.model import Model
 from convlens.models.networks.build import build
 from convlens.models.networks.convnet import ConvNet, feature_map_sizes

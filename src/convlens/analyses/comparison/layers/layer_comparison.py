@@ -1,0 +1,265 @@
+"""`compare_layers`: the first layer in which two networks differ by more than rounding errors.
+
+Floating-point numbers are rounded at each operation, so two networks that compute the same function
+in another order, format or type differ by rounding errors, which grow from layer to layer. How
+large they are is measured on the networks themselves: each runs on the same images with its weights
+and all operations in double precision, too. If both compute the same function f, then
+
+    |a - b| <= |a - f(double)| + |b - f(double)|
+
+at every node, for the root mean square over the positions of a channel as well. A greater
+difference is therefore not due to rounding.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from convlens.analyses.comparison.answers.answer_work import rescale
+from convlens.analyses.comparison.layers.input_change import explain_input
+from convlens.analyses.comparison.layers.layer_differences import LayerDifference, LayerDifferences
+from convlens.analyses.comparison.layers.node_pairs import NodePair, pair_nodes
+from convlens.capture.nodes import stream_nodes
+from convlens.errors import ConvlensError
+from convlens.models.model import ImagesLike, Model, check_model
+from convlens.results.network_result import keep_warnings
+from convlens.runtime.clone import clone_network
+from convlens.runtime.guard import unwrap_network
+from convlens.tracing.trace import Trace
+from convlens.tracing.tracer import trace as trace_network
+
+_VALUES_AT_ONCE = 2**24  # of the nodes of one image that are kept in memory, of each network
+
+
+@keep_warnings
+def compare_layers(
+    first: Model, second: Model, images: ImagesLike, *, second_images: ImagesLike | None = None
+) -> LayerDifferences:
+    """Find the first layer in which two networks differ by more than rounding errors.
+
+    Networks that execute the same operations are compared at every node, others after each
+    convolution with its normalization and non-linearity. Each image takes one pass of each network
+    in its own precision and, unless all nodes are equal, one in double precision.
+
+    Args:
+        first: the first model; left untouched.
+        second: the second model; left untouched.
+        images: `(N, C, H, W)` inside the bounds of the first model, or photos as `Model.prepare`
+            takes them, which each model prepares in its own way.
+        second_images: the images for the second model; default: tensors are rescaled to its
+            bounds.
+
+    Returns:
+        The differences from node to node, each with what rounding explains.
+
+    Raises:
+        ConvlensError: a network does not run on the images, or gives no class scores.
+
+    References:
+        The bound is the triangle inequality; the rounding errors are measured, not estimated.
+
+    Example:
+        >>> import copy, torch, convlens
+        >>> network = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 4, 3),
+        ...     torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
+        ... )
+        >>> changed = copy.deepcopy(network)
+        >>> changed[2].bias.data[1] += 1
+        >>> models = [convlens.wrap(each, size=8) for each in (network, changed)]
+        >>> layers = convlens.compare_layers(*models, torch.rand(2, 3, 8, 8))
+        >>> layers.first_exceeding.name, layers.first_exceeding.channel
+        ('2', 1)
+    """
+    check_model(first)
+    check_model(second)
+    batch = first.to_images(images)
+    if second_images is None:
+        is_tensor = isinstance(images, Tensor) and images.is_floating_point()
+        second_batch = rescale(batch, first, second) if is_tensor else second.to_images(images)
+    else:
+        second_batch = second.to_images(second_images)
+    second_batch = second_batch.to(second.device)
+    first, second, converted = _to_same_type(first, second, batch[:1], second_batch[:1])
+    traces = trace_network(first, batch), trace_network(second, second_batch)
+    paired = pair_nodes(*traces)
+    comparison = _Comparison((_Run(first, traces[0], batch), _Run(second, traces[1], second_batch)))
+    sums = [_Sums() for _ in paired.pairs]
+    no_rounding = comparison.compare(paired.pairs, sums)
+    return LayerDifferences(
+        first=first.name,
+        second=second.name,
+        images=len(batch),
+        layers=tuple(
+            node_sums.result(pair.name, known=not no_rounding)
+            for pair, node_sums in zip(paired.pairs, sums, strict=True)
+        ),
+        every_node=paired.every_node,
+        reason=paired.reason,
+        no_rounding=no_rounding,
+        input_change=explain_input(
+            first, traces[0], batch[:1], second, traces[1], second_batch[:1]
+        ),
+        converted=converted,
+    )
+
+
+def _to_same_type(
+    first: Model, second: Model, image: Tensor, second_image: Tensor
+) -> tuple[Model, Model, str]:
+    """Both models in the coarser of their types, and which was converted, if it runs then.
+
+    Networks of different types differ by the rounding of the weights, too. The one with the finer
+    type is converted, so that only differences that the conversion does not explain remain.
+    """
+    if first.dtype == second.dtype:
+        return first, second, ""
+    models, images = [first, second], [image, second_image]
+    finer = min((0, 1), key=lambda number: torch.finfo(models[number].dtype).eps)
+    dtype = models[1 - finer].dtype
+    network = clone_network(unwrap_network(models[finer].network)).to(dtype)
+    converted = replace(models[finer], network=network)
+    try:
+        trace = trace_network(converted, images[finer])
+        stream_nodes(converted, trace, images[finer], [trace.logits], lambda node, values: None)
+    except ConvlensError:
+        return first, second, ""
+    models[finer] = converted
+    ordinal = ("first", "second")[finer]
+    name = str(dtype).removeprefix("torch.")
+    return models[0], models[1], f"the {ordinal} network was converted to {name}"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A network with the images that it is given."""
+
+    model: Model
+    trace: Trace
+    images: Tensor
+
+    def in_double_precision(self) -> "_Run":
+        """The same with weights, images and operations in float64."""
+        network = clone_network(unwrap_network(self.model.network)).double()
+        return replace(self, model=replace(self.model, network=network))
+
+    def values(self, nodes: Sequence[int], image: int) -> Iterator[tuple[int, Tensor]]:
+        """The values `(C, positions)` at nodes for one image."""
+        captured: dict[int, Tensor] = {}
+        stream_nodes(
+            self.model, self.trace, self.images[image : image + 1], nodes,
+            lambda node, values: captured.update({node: self._by_channel(node, values)}),
+        )  # fmt: skip
+        yield from captured.items()
+
+    def _by_channel(self, node: int, values: Tensor) -> Tensor:
+        if values.ndim == 4 and self.trace.spatial_dims(node) is not None:
+            values = self.trace.channels_first(node, values)
+        channels = values.shape[1] if values.ndim > 1 else 1
+        return values.detach().reshape(channels, -1).cpu().clone()
+
+
+class _Sums:
+    """Sums over images of the squares at one node, for each channel."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.squares: Tensor | None = None  # of both networks, of the difference, of rounding
+        self.unequal: Tensor | None = None
+
+    def add(self, first: Tensor, second: Tensor) -> bool:
+        """Add the values of both networks, `(C, positions)` each; returns whether they differ."""
+        unequal = (first != second) & ~(first.isnan() & second.isnan())
+        a, b = first.double(), second.double()
+        squares = torch.stack([(a * a).sum(1), (b * b).sum(1), (b - a).square().sum(1)])
+        squares = torch.cat([squares, torch.zeros(2, len(a), dtype=torch.float64)])
+        self.squares = squares if self.squares is None else self.squares + squares
+        rows = unequal.any(dim=1)
+        self.unequal = rows if self.unequal is None else self.unequal | rows
+        self.count += first.shape[1]
+        return bool(rows.any())
+
+    def add_rounding(self, network: int, values: Tensor, exact: Tensor) -> None:
+        """Add the rounding errors of one of the networks."""
+        assert self.squares is not None
+        self.squares[3 + network] += (values.double() - exact.double()).square().sum(1)
+
+    def result(self, name: str, *, known: bool) -> LayerDifference:
+        """The difference at the node, relative to it."""
+        assert self.squares is not None and self.unequal is not None
+        means = (self.squares / max(1, self.count)).sqrt()
+        scale = float((self.squares[:2].sum() / (2 * self.squares[0].numel() * self.count)).sqrt())
+        scale = scale or 1.0
+        difference, rounding = means[2] / scale, (means[3] + means[4]) / scale
+        # Where all is finite, the channel in which the difference exceeds rounding most.
+        channel = int((difference - rounding).nan_to_num(nan=torch.inf).argmax())
+        return LayerDifference(
+            name=name,
+            equal=not bool(self.unequal.any()),
+            difference=float(difference[channel]),
+            rounding=float(rounding[channel]) if known else float("nan"),
+            channel=channel,
+            differing_channels=int(self.unequal.sum()),
+            channels=len(self.unequal),
+        )
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Runs both networks, a few nodes of an image at a time, so that memory stays bounded."""
+
+    runs: tuple[_Run, _Run]
+
+    def compare(self, pairs: Sequence[NodePair], sums: Sequence[_Sums]) -> str:
+        """Add the values at all pairs of nodes; returns why rounding was not measured, or empty."""
+        no_rounding = ""
+        exact: list[_Run] = []
+        for group in self._groups(pairs):
+            for image in range(len(self.runs[0].images)):
+                group_pairs = [pairs[place] for place in group]
+                values = [
+                    self._values(run, group_pairs, number, image)
+                    for number, run in enumerate(self.runs)
+                ]
+                unequal = [
+                    at
+                    for at, place in enumerate(group)
+                    if sums[place].add(values[0][at], values[1][at])
+                ]
+                if no_rounding or not unequal:
+                    continue
+                try:
+                    exact = exact or [run.in_double_precision() for run in self.runs]
+                    for number, run in enumerate(exact):
+                        precise = self._values(
+                            run, [group_pairs[at] for at in unequal], number, image
+                        )
+                        for at, double in zip(unequal, precise, strict=True):
+                            sums[group[at]].add_rounding(number, values[number][at], double)
+                except (ConvlensError, RuntimeError, TypeError) as error:
+                    no_rounding = f"as a network does not run in double precision ({error})"
+        return no_rounding
+
+    def _values(
+        self, run: _Run, pairs: Sequence[NodePair], number: int, image: int
+    ) -> list[Tensor]:
+        nodes = [(pair.first, pair.second)[number] for pair in pairs]
+        values = dict(run.values(list(dict.fromkeys(nodes)), image))
+        return [values[node] for node in nodes]
+
+    def _groups(self, pairs: Sequence[NodePair]) -> Iterator[list[int]]:
+        """The places of pairs whose values fit into memory together."""
+        trace = self.runs[0].trace
+        group: list[int] = []
+        size = 0
+        for place, pair in enumerate(pairs):
+            num_values = torch.Size(trace.shape(pair.first)).numel()
+            if group and size + num_values > _VALUES_AT_ONCE:
+                yield group
+                group, size = [], 0
+            group.append(place)
+            size += num_values
+        if group:
+            yield group

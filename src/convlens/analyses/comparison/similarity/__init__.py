@@ -1,0 +1,7 @@
+"""The similarity of the layers and channels of two networks.
+
+cka.py                        `cka`: the similarity of layers
+centered_kernel_alignment.py  its mathematics
+channel_matching.py           `match_channels`: the channels that respond alike
+sampled_features.py           the activations of layers at sampled positions
+"""

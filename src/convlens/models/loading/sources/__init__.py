@@ -1,0 +1,8 @@
+"""Networks by the place from which they come.
+
+torchvision_models.py  networks of torchvision
+timm_models.py         networks of timm
+embedded.py            the default network
+python_factory.py      networks made by a user's function
+download.py            messages of failed downloads
+"""
