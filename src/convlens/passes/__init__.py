@@ -11,4 +11,5 @@ ray/               the engine that runs on many machines
 saved_state.py     what a pass has finished, on disk, so that it can be resumed
 random_numbers.py  random numbers for each image, the same in any order of the images
 proportion.py      a share of the images with its 95 % interval
+mcnemar.py         a test of two counts from the same images
 """

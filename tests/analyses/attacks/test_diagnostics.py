@@ -58,14 +58,42 @@ def test_pgd_breaks_more_than_fgsm_and_says_so():
 
 def test_with_labels_pgd_makes_right_predictions_wrong():
     words = [
-        diagnose_pgd(1, standing, "1/255", labeled=labeled, fgsm_like_noise=False).message
-        for standing, labeled in ((2, True), (1, True), (2, False))
+        diagnose_pgd(pgd_only, 0, standing, "1/255", labeled=labeled, fgsm_like_noise=False).message
+        for pgd_only, standing, labeled in ((6, 9, True), (1, 1, True), (6, 9, False))
     ]
     assert words[0].startswith(
-        "PGD makes 1 of 2 predictions wrong that stay right under FGSM at 1/255, so FGSM alone"
+        "PGD makes 6 of 9 predictions wrong that stay right under FGSM at 1/255, so FGSM alone"
     )
     assert "1 of 1 prediction wrong that stays right under" in words[1]
-    assert words[2].startswith("PGD changes 1 of 2 predictions that FGSM at 1/255 does not change,")
+    assert words[2].startswith("PGD changes 6 of 9 predictions that FGSM at 1/255 does not change,")
+
+
+@pytest.mark.parametrize(
+    ("pgd_only", "fgsm_only", "name"),
+    [
+        (1, 0, "FGSM and PGD disagree"),
+        (4, 0, "FGSM and PGD disagree"),  # heads four times in a row: 1 of 16
+        (5, 0, "stronger under FGSM than under PGD"),  # five times: 1 of 32
+        (8, 6, "FGSM and PGD disagree"),
+        (80, 6, "stronger under FGSM than under PGD"),
+    ],
+)
+@pytest.mark.parametrize("labeled", [True, False])
+def test_few_predictions_do_not_show_that_fgsm_overstates(pgd_only, fgsm_only, name, labeled):
+    diagnostic = diagnose_pgd(
+        pgd_only, fgsm_only, 100, "1/255", labeled=labeled, fgsm_like_noise=False
+    )
+    assert diagnostic.name == name
+    assert ("overstates" in diagnostic.message) == name.startswith("stronger")
+
+
+def test_one_prediction_does_not_show_that_gradients_are_masked():
+    assert diagnose_pgd(1, 0, 1, "1/255", labeled=False, fgsm_like_noise=True).name == (
+        "FGSM and PGD disagree"
+    )
+    assert diagnose_pgd(9, 0, 9, "1/255", labeled=False, fgsm_like_noise=True).name == (
+        "masked gradients"
+    )
 
 
 # diagnostics

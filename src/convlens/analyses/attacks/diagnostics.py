@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.models.model import Model
 from convlens.models.output_head import predicted_classes
+from convlens.passes.mcnemar import mcnemar_p_value
 from convlens.results import Result
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.trace import Trace
@@ -29,9 +30,11 @@ NARROW_IMAGES = "images that fill little of the bounds"
 BATCH_DEPENDENCE = "results depend on the batch"
 MASKED_GRADIENTS = "masked gradients"
 STRONGER_UNDER_FGSM = "stronger under FGSM than under PGD"
+ATTACKS_DISAGREE = "FGSM and PGD disagree"
 
 _MOSTLY_ZERO = 0.5  # share of an image's gradient that is exactly 0, from which it is reported
 _NARROW = 0.02  # share of the bounds; images in other units stay within it
+_SIGNIFICANCE = 0.05  # of the test whether PGD changes more predictions than FGSM
 _SAME_LOGITS = 1e-3  # in standard deviations of the logits; rounding may change as much
 
 
@@ -131,30 +134,42 @@ def diagnose_zero_gradients(mostly_zero: int, images: int, loss: str) -> Diagnos
 
 
 def diagnose_pgd(
-    broken: int, standing: int, epsilon: str, *, labeled: bool, fgsm_like_noise: bool
+    pgd_only: int,
+    fgsm_only: int,
+    standing: int,
+    epsilon: str,
+    *,
+    labeled: bool,
+    fgsm_like_noise: bool,
 ) -> Diagnostic:
     """The diagnostic for predictions that hold under FGSM and change under PGD of the same size.
 
     Args:
-        broken: the number of predictions that hold under FGSM and that PGD changes.
+        pgd_only: the number of predictions that hold under FGSM and that PGD changes.
+        fgsm_only: the number of predictions that hold under PGD and that FGSM changes.
         standing: the number of predictions that hold under FGSM.
         epsilon: epsilon of both attacks, in words.
         labeled: a prediction holds if it is right, and not only if it is unchanged.
         fgsm_like_noise: FGSM changes no more predictions than random signs do, so its gradients
             carry no information.
     """
-    of = f"{broken} of {counted(standing, 'prediction')}"
+    of = f"{pgd_only} of {counted(standing, 'prediction')}"
     message = (
         f"PGD makes {of} wrong that {'stays' if standing == 1 else 'stay'} right under FGSM at "
         f"{epsilon}"
         if labeled
         else f"PGD changes {of} that FGSM at {epsilon} does not change"
     )
+    if mcnemar_p_value(fgsm_only, pgd_only, "greater") >= _SIGNIFICANCE:
+        return Diagnostic(
+            ATTACKS_DISAGREE,
+            f"{message}, which is too few to tell how much weaker FGSM is",
+            "attack more images; until then take the lower accuracy of both attacks",
+        )
     if fgsm_like_noise:
         return Diagnostic(
             MASKED_GRADIENTS,
-            f"{message}, and FGSM changes no more than random signs do: the "
-            f"gradient at the image "
+            f"{message}, and FGSM changes no more than random signs do: the gradient at the image "
             f"does not describe the loss in its neighborhood",
             "do not call this network robust; judge it by PGD, with more steps and several seeds",
         )

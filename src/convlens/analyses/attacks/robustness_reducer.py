@@ -221,6 +221,7 @@ class RobustnessReducer:
             diagnostics.append(
                 diagnose_pgd(
                     pgd_only[worst],
+                    int(state["fgsm_only"][worst]),
                     standing,
                     epsilon,
                     labeled=self.labels is not None,

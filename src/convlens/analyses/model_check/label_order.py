@@ -14,6 +14,7 @@ from torch import Tensor
 
 from convlens.analyses.model_check.result import BROKEN, CANNOT_TELL, FINE, CheckFinding
 from convlens.models.labels import class_name
+from convlens.passes.mcnemar import mcnemar_p_value
 from convlens.wording import counted, enumerated, percent
 
 LABEL_ORDER = "label order"  # name of the finding
@@ -109,12 +110,7 @@ def _count_moved(counts: Tensor, order: Tensor) -> tuple[int, int, int]:
 
 def _is_significant(gained: int, lost: int, tests: int) -> bool:
     """McNemar's exact test, one-sided, corrected for the number of tests."""
-    from scipy.stats import binomtest  # takes a second to import
-
-    if gained <= lost:
-        return False
-    test = binomtest(gained, gained + lost, 0.5, alternative="greater")
-    return float(test.pvalue) * tests < _SIGNIFICANCE
+    return mcnemar_p_value(lost, gained, "greater") * tests < _SIGNIFICANCE
 
 
 def _list_orders(size: int, names: Sequence[str] | None) -> list[LabelOrder]:

@@ -1,23 +1,14 @@
-"""McNemar's test and the interval of the paired difference, against enumeration."""
+"""The interval of the paired difference, against enumeration."""
 
 from itertools import product
-from math import comb, factorial
+from math import factorial
 
 import pytest
 
 from convlens.analyses.comparison.answers.paired_difference import (
     PairedDifference,
-    mcnemar_p_value,
     newcombe_interval,
 )
-
-
-@pytest.mark.parametrize(("lost", "gained"), [(0, 0), (1, 0), (9, 1), (3, 3), (12, 30), (5, 0)])
-def test_mcnemar_sums_the_outcomes_of_a_fair_coin_that_are_not_more_probable(lost, gained):
-    total = lost + gained
-    outcomes = [comb(total, heads) / 2**total for heads in range(total + 1)]
-    expected = sum(outcome for outcome in outcomes if outcome <= outcomes[lost] * (1 + 1e-9))
-    assert mcnemar_p_value(lost, gained) == pytest.approx(expected)
 
 
 def test_the_difference_and_its_interval():

@@ -7,6 +7,7 @@ gets right and the other wrong tell them apart.
 from dataclasses import dataclass
 from math import sqrt
 
+from convlens.passes.mcnemar import mcnemar_p_value
 from convlens.passes.proportion import Proportion
 from convlens.results import Result, Table
 from convlens.wording import counted
@@ -81,27 +82,6 @@ class PairedDifference(Result):
                 ["neither", f"{self.neither:,}"],
             ],
         )
-
-
-def mcnemar_p_value(lost: int, gained: int) -> float:
-    """McNemar's exact test: the two-sided p-value of `lost` against `gained` by a fair coin.
-
-    McNemar, Note on the sampling error of the difference between correlated proportions or
-    percentages, Psychometrika 1947. It assumes that photos are drawn independently.
-
-    Args:
-        lost: number of photos that only the first network gets right.
-        gained: number of photos that only the second network gets right.
-
-    Example:
-        >>> round(mcnemar_p_value(lost=9, gained=1), 4)
-        0.0215
-    """
-    if lost + gained == 0:
-        return 1.0
-    from scipy.stats import binomtest  # takes a second to import
-
-    return float(binomtest(min(lost, gained), lost + gained, 0.5).pvalue)
 
 
 def newcombe_interval(both: int, lost: int, gained: int, neither: int) -> tuple[float, float]:
