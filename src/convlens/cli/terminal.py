@@ -184,7 +184,7 @@ def table(*columns: str) -> TextTable:
     return TextTable(*columns)
 
 
-def pair(sides: tuple[int, int] | None) -> str:
+def format_pair(sides: tuple[int, int] | None) -> str:
     """`3` for 3 x 3, `3x5` for 3 x 5, nothing for None."""
     if sides is None:
         return ""

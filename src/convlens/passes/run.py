@@ -148,11 +148,8 @@ def _run_pass(
         if saved := saved_state.read(folder, identity, image_fingerprints, state):
             finished, state = saved
     before, returned_bytes = finished.count, 0
-    spans = [
-        span
-        for start in range(0, total, batch_size)
-        if (span := (start, min(start + batch_size, total))) not in finished
-    ]
+    spans = _list_batches(total, batch_size)
+    spans = [span for span in spans if span not in finished]
     last_save = time.monotonic()
     with (
         saved_state.mark_folder(folder, identity, image_fingerprints, state)
@@ -185,6 +182,11 @@ def _run_pass(
         raise _interruption(finished.count, total, folder)
     skipped = dict(sorted(finished.skipped.items()))
     return PassResult(state, total - len(skipped), skipped, returned_bytes)
+
+
+def _list_batches(total: int, batch_size: int) -> list[tuple[int, int]]:
+    """The first image of each batch, and the one after its last."""
+    return [(start, min(start + batch_size, total)) for start in range(0, total, batch_size)]
 
 
 def _interruption(count: int, total: int, folder: Path | None) -> ConvlensError:

@@ -132,7 +132,7 @@ def is_convlens_class(cls: type) -> bool:
     return CONVLENS_CLASSES.get(cls.__name__) == cls.__module__
 
 
-def find_class(name: str, module: str | None) -> type:
+def find_result_class(name: str, module: str | None) -> type:
     """The class of a saved result.
 
     Args:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from convlens.errors import ConvlensError, describe_error
 from convlens.files import RESULT, atomic_folder, write_tensors
-from convlens.results.registry import find_class, is_convlens_class
+from convlens.results.registry import find_result_class, is_convlens_class
 from convlens.results.validation import check_fields
 from convlens.text import json_text
 
@@ -140,7 +140,7 @@ def _decode(value: Any, tensors: dict[str, Tensor]) -> Any:
         case {"dict": items}:
             return {key: _decode(item, tensors) for key, item in items.items()}
         case {"class": str(name), "fields": dict(fields)}:
-            cls = find_class(name, value.get("module"))
+            cls = find_result_class(name, value.get("module"))
             decoded = {key: _decode(item, tensors) for key, item in fields.items()}
             check_fields(cls, decoded)
             return cls(**decoded)

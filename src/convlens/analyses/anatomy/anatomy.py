@@ -9,7 +9,7 @@ from torch import Tensor
 from convlens import arithmetic
 from convlens.analyses.anatomy.layer import Layer, Pair
 from convlens.analyses.anatomy.network_drawing import NetworkDrawing, draw_network
-from convlens.analyses.anatomy.window_settings import find_window_settings, pair
+from convlens.analyses.anatomy.window_settings import find_window_settings, to_pair
 from convlens.drawing import render_figure
 from convlens.models.labels import class_name
 from convlens.models.model import Model
@@ -326,7 +326,7 @@ def _by_formula(model_trace: Trace, operations: Sequence[Operation]) -> int | No
             channels = (first, second) if arguments["transposed"] else (second, first)
             bias, groups = arguments.get("bias") is not None, arguments["groups"]
             return arithmetic.count_parameters(
-                pair(weight[2:]), channels[0], channels[1], bias=bias, groups=groups
+                to_pair(weight[2:]), channels[0], channels[1], bias=bias, groups=groups
             )
         if operation.name in ("addmm", "mm"):
             weight = model_trace.shape(arguments["mat2"].node)

@@ -38,21 +38,21 @@ def find_window_settings(model_trace: Trace, operations: Sequence[Operation]) ->
         kernel = model_trace.shape(arguments["weight"].node)[2:]
         groups = arguments["groups"]
     else:
-        kernel = pair(arguments["kernel_size"])
-    y, x = pair(arguments.get("padding") or 0)
+        kernel = to_pair(arguments["kernel_size"])
+    y, x = to_pair(arguments.get("padding") or 0)
     top, bottom, left, right = _added_before(model_trace, operations, operation)
     settings: WindowSettings = {
-        "kernel": pair(kernel),
-        "stride": pair(arguments.get("stride") or kernel),
+        "kernel": to_pair(kernel),
+        "stride": to_pair(arguments.get("stride") or kernel),
         "padding": (top + y, bottom + y, left + x, right + x),
-        "dilation": pair(arguments.get("dilation") or 1),
+        "dilation": to_pair(arguments.get("dilation") or 1),
     }
     if groups is not None:
         settings["groups"] = groups
     return settings
 
 
-def pair(value: int | Sequence[int]) -> Pair:
+def to_pair(value: int | Sequence[int]) -> Pair:
     """A setting for rows and columns, where it may be one number for both."""
     if isinstance(value, int):
         return value, value

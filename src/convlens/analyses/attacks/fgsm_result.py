@@ -9,9 +9,9 @@ from torch import Tensor
 from convlens.analyses.attacks.diagnostics import Diagnostic
 from convlens.analyses.attacks.figures import (
     answers,
-    as_photos,
     attack_figure,
     describe_change,
+    draw_images,
     draw_signs,
     of_255,
     select_epsilons,
@@ -204,11 +204,11 @@ class Fgsm(NetworkResult):
                 names = self.adversarial_names[number] if self.adversarial_names else ()
                 scores = answers(self.adversarial_logits[number], names, self.output_head)
                 titles = ["\n".join(pair) for pair in zip(titles, scores, strict=True)]
-            adversarial.append((as_photos(self.adversarial(number), self.bounds), titles))
+            adversarial.append((draw_images(self.adversarial(number), self.bounds), titles))
         has_colors = self.signs.shape[1] in (1, 3)
         signs = draw_signs(self.signs if has_colors else self.signs[:, :1])
         return attack_figure(
-            as_photos(self.images, self.bounds),
+            draw_images(self.images, self.bounds),
             answers(self.logits, self.prediction_names, self.output_head),
             (signs, "sign of the gradient" + " of channel 0" * (not has_colors)),
             adversarial,
@@ -224,12 +224,12 @@ class Fgsm(NetworkResult):
     def pictures(self) -> dict[str, Tensor]:
         """Each image, its adversarial images, and the signs (mid-gray pixels do not move)."""
         pictures, count = {}, len(self.images)
-        for image, pixels in enumerate(as_photos(self.images, self.bounds)):
+        for image, pixels in enumerate(draw_images(self.images, self.bounds)):
             words = f"original, {self.prediction_names[image]}" * bool(self.prediction_names)
             pictures[of_image(image, count, words or "original")] = pixels.expand(-1, -1, 3)
         for number, fraction in enumerate(self.fractions):
             names = self.adversarial_names[number] if self.adversarial_names else ()
-            for image, pixels in enumerate(as_photos(self.adversarial(number), self.bounds)):
+            for image, pixels in enumerate(draw_images(self.adversarial(number), self.bounds)):
                 words = f"epsilon {fraction * 255:.3g} of 255"
                 words += f", {names[image]}" if names else ""
                 pictures[of_image(image, count, words)] = pixels.expand(-1, -1, 3)

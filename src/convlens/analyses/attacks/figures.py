@@ -118,7 +118,7 @@ def select_epsilons(count: int) -> list[int]:
     ]
 
 
-def as_photos(images: Tensor, bounds: tuple[float, float]) -> Tensor:
+def draw_images(images: Tensor, bounds: tuple[float, float]) -> Tensor:
     """Images `(N, C, H, W)` as uint8 `(N, H, W, C)`, with 3 channels or 1.
 
     Of images with another number of channels the mean over the channels is drawn.

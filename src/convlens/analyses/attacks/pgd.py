@@ -23,10 +23,10 @@ from convlens.analyses.attacks.criterion import (
 from convlens.analyses.attacks.epsilon import Epsilon, parse_epsilon
 from convlens.analyses.attacks.figures import (
     answers,
-    as_photos,
     attack_figure,
     describe_change,
     draw_change,
+    draw_images,
     of_255,
 )
 from convlens.analyses.attacks.steps import pgd_start, pgd_step, pgd_step_size
@@ -127,8 +127,8 @@ class Pgd(NetworkResult):
 
         At most six images are drawn.
         """
-        photos = as_photos(self.images, self.bounds)
-        adversarial = as_photos(self.adversarial, self.bounds)
+        photos = draw_images(self.images, self.bounds)
+        adversarial = draw_images(self.adversarial, self.bounds)
         change = adversarial.float() - photos.float()
         before, after = self._answers()
         titles = [f"epsilon {of_255(self.fraction)}\n{answer}" for answer in after]
@@ -153,7 +153,7 @@ class Pgd(NetworkResult):
         words = f"PGD {self.fraction * 255:.3g} of 255"
         return {
             of_image(image, len(names), f"{words}, {names[image]}"): pixels.expand(-1, -1, 3)
-            for image, pixels in enumerate(as_photos(self.adversarial, self.bounds))
+            for image, pixels in enumerate(draw_images(self.adversarial, self.bounds))
         }
 
 

@@ -11,6 +11,7 @@ Memory does not grow with the images of the photos, only with their numbers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,7 @@ def attack_photos(
     parse_epsilons(sizes, model.bounds)  # fail before any work is done
     AttackCriterion(classes, None, target, loss)
     check_label_count(labels, len(dataset))
+    settings = _Settings(sizes, classes, target, loss, internal_changes, seed)
     with_curve = len(dataset) > 1 and classes is None and target is None
     attacked_numbers = spread(range(len(dataset)), max(show, 0) if with_curve else len(dataset))
     skipped: list[str] = []
@@ -158,29 +160,12 @@ def attack_photos(
         images = _prepare_each(model, dataset, attacked_numbers, skipped, strict=strict)
         for number, name, image in images:
             label = ((labels and labels[number]) or (None,))[0]
-            use_label = label is not None and classes is None and target is None
-            attack = fgsm(
-                model,
-                image,
-                sizes,
-                classes=classes,
-                labels=[label] if use_label else None,
-                target=target,
-                loss=loss,
-                seed=seed,
-            )
-            flip = find_flip(model, attack, seed=seed) if target is None else None
-            changes = find_internal_changes(model, attack, seed=seed) if internal_changes else None
-            results = {"": attack, _FLIP: flip, _INTERNAL_CHANGES: changes}
-            saved = {part: result for part, result in results.items() if result is not None}
-            pictures = _save(written, name, saved)
+            results = _attack_image(model, image, label, settings)
+            pictures = _save(written, name, results.by_folder())
             groups.append(IndexGroup(name, pictures, folder=name))
-            numbers[name] = {
-                **attack.to_json(),
-                **{part.replace("-", "_"): saved[part].to_json() for part in saved if part},
-            }
-            attacks.append(_summarize(model, name, attack, flip, changes))
-            formula = attack.formula
+            numbers[name] = results.numbers()
+            attacks.append(_summarize(model, name, results))
+            formula = results.attack.formula
             pass_options.progress("photos", len(attacks), len(attacked_numbers))
         reasons = [*skipped, *(curve.skipped if curve is not None else ())]
         result = PhotoAttacks(
@@ -195,6 +180,65 @@ def attack_photos(
         (written / NUMBERS).write_text(text, encoding="utf-8")
         _write_overview(written, result, groups, len(dataset), command)
     return result
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """How each photo is attacked; the fields are arguments of `attack_photos`."""
+
+    epsilons: Sequence[Epsilon]
+    classes: str | int | None
+    target: str | int | None
+    loss: str
+    internal_changes: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class _PhotoResults:
+    """The results of one photo.
+
+    Attributes:
+        attack: the attack.
+        flip: the smallest change that flips the prediction; None with a target.
+        changes: what changes inside the network; None if it was not asked for.
+    """
+
+    attack: Fgsm
+    flip: Flip | None
+    changes: InternalChanges | None
+
+    def by_folder(self) -> dict[str, Result]:
+        """The results by the name of their folder inside the photo's own; "" for the attack."""
+        results = {"": self.attack, _FLIP: self.flip, _INTERNAL_CHANGES: self.changes}
+        return {folder: result for folder, result in results.items() if result is not None}
+
+    def numbers(self) -> dict[str, Any]:
+        """The fields of the attack; those of the other results under their names."""
+        others = {
+            folder.replace("-", "_"): result.to_json()
+            for folder, result in self.by_folder().items()
+            if folder
+        }
+        return {**self.attack.to_json(), **others}
+
+
+def _attack_image(
+    model: Model, image: Tensor, label: int | None, settings: _Settings
+) -> _PhotoResults:
+    """Attack an image `(1, C, H, W)`; its label is used where no class is given."""
+    use_label = label is not None and settings.classes is None and settings.target is None
+    seed = settings.seed
+    attack = fgsm(
+        model, image, settings.epsilons, classes=settings.classes,
+        labels=[label] if use_label else None, target=settings.target, loss=settings.loss,
+        seed=seed,
+    )  # fmt: skip
+    return _PhotoResults(
+        attack,
+        find_flip(model, attack, seed=seed) if settings.target is None else None,
+        find_internal_changes(model, attack, seed=seed) if settings.internal_changes else None,
+    )
 
 
 def _prepare_each(
@@ -261,10 +305,9 @@ def _write_overview(
     write_overview(folder, result, groups, left_out=left_out, command=command, python=python)
 
 
-def _summarize(
-    model: Model, name: str, attack: Fgsm, flip: Flip | None, changes: InternalChanges | None
-) -> PhotoAttack:
+def _summarize(model: Model, name: str, results: _PhotoResults) -> PhotoAttack:
     """The numbers of a photo's results, without its images."""
+    attack, flip, changes = results.attack, results.flip, results.changes
     flipped = attack.flipped
     noise_predictions, noise_flipped = attack.noise_predictions, attack.noise_flipped
     assert flipped is not None

@@ -36,12 +36,13 @@ class CalibrationError(Result):
     def summary(self) -> str:
         """The error with its interval, beside what chance gives."""
         return (
-            f"{points(self.estimate)} (95 % interval {points(self.low)} to {points(self.high)}; a "
-            f"calibrated network stays below {points(self.chance)} in 95 % of such samples)"
+            f"{format_error(self.estimate)} (95 % interval {format_error(self.low)} to "
+            f"{format_error(self.high)}; a calibrated network stays below "
+            f"{format_error(self.chance)} in 95 % of such samples)"
         )
 
 
-def points(share: float) -> str:
+def format_error(share: float) -> str:
     """A share of 0 to 1 in percent, with one digit."""
     return percent(share) if share == 0 else f"{100 * share:.1f} %"
 

@@ -10,7 +10,7 @@ from convlens.analyses.calibration.calibration_error import (
     CalibrationError,
     bin_totals,
     calibration_error,
-    points,
+    format_error,
 )
 from convlens.analyses.calibration.histogram import equal_count, equal_width
 from convlens.analyses.calibration.temperature import fit_temperature
@@ -55,8 +55,8 @@ class ReliabilityDiagram(Result):
         counts, right = (values[holds].tolist() for values in (self.counts, self.right))
         ends = [wilson_interval(hits, count) for hits, count in zip(right, counts, strict=True)]
         return ReliabilityBins(
-            title=f"bins of {self.bins_of}: error {points(self.error.estimate)} "
-            f"({points(self.error.low)} to {points(self.error.high)})",
+            title=f"bins of {self.bins_of}: error {format_error(self.error.estimate)} "
+            f"({format_error(self.error.low)} to {format_error(self.error.high)})",
             confidence=self.mean_confidence[holds].tolist(),
             accuracy=self.accuracy[holds].tolist(),
             low=[low for low, _ in ends],
@@ -123,7 +123,10 @@ class Calibration(Result):
     def table(self) -> Table:
         """The calibration error of both kinds of bins."""
         rows = [
-            [diagram.bins_of, *map(points, (error.estimate, error.low, error.high, error.chance))]
+            [
+                diagram.bins_of,
+                *map(format_error, (error.estimate, error.low, error.high, error.chance)),
+            ]
             for diagram in (self.equal_width, self.equal_count)
             for error in (diagram.error,)
         ]

@@ -122,12 +122,10 @@ def error_analysis(
         model, trace.logits, count_columns(trace.num_outputs, trace.output_head),
         trace.output_head, pad_labels(labels), bins, seed,
     )  # fmt: skip
+    settings = {"analysis": "errors", "bins": bins, "seed": seed, "labels": fingerprint(labels)}
     finished = run_reducer(
-        model, trace, reducer, source, pass_options=pass_options,
-        settings={
-            "analysis": "errors", "bins": bins, "seed": seed, "labels": fingerprint(labels),
-        },
-    )  # fmt: skip
+        model, trace, reducer, source, pass_options=pass_options, settings=settings
+    )
     state = finished.state
     if not int(state["photos"]):
         raise ConvlensError("none of the photos that can be read has a label; give more labels")

@@ -120,12 +120,12 @@ def invariance(
                 pass_options,
             )[channel_source.node]  # fmt: skip
         table = reducer.table(finished.state, channel_source.node)
-        top_images = table["images"].clone()
-        if channels is not None:
-            other_channels = set(range(channel_source.channels)) - set(channels)
-            top_images[sorted(other_channels)] = -1  # the number of no image: nothing is changed
         changes = run_pass(
-            model, VariantReducer(model, channel_source, top_images), source, stage="changes",
+            model,
+            VariantReducer(
+                model, channel_source, _images_to_change(channel_source, table, channels)
+            ),
+            source, stage="changes",
             pass_options=pass_options.in_subfolder("changes"),
             settings={"channels": None if channels is None else list(channels)},
         )  # fmt: skip
@@ -139,6 +139,17 @@ def invariance(
         tuple(finished.skipped.values()),
         class_selectivity,
     )
+
+
+def _images_to_change(
+    channel_source: ChannelSource, table: Mapping[str, Tensor], channels: Sequence[int] | None
+) -> Tensor:
+    """The numbers of the strongest images of each channel; -1, no image, for channels left out."""
+    top_images = table["images"].clone()
+    if channels is not None:
+        left_out = set(range(channel_source.channels)) - set(channels)
+        top_images[sorted(left_out)] = -1
+    return top_images
 
 
 def _summarize(

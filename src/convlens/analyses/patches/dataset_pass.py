@@ -1,6 +1,7 @@
 """`patches`: the strongest patches of each channel, from one pass over a data set."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from convlens.analyses.patches.selectivity import ClassMeanActivations
 from convlens.analyses.patches.selectivity_pass import ChannelSelectivity, compute_selectivity
 from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.analyses.predictions.photo_labels import check_label_count
+from convlens.data.datasets.photo_dataset import PhotoDataset
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model, check_model
 from convlens.passes.engines import open_engine
@@ -97,11 +99,7 @@ def patches(
     if isinstance(layers, str):
         layers = [layers]
     check_label_count(labels, len(dataset))
-    if isinstance(dataset, Sequence):
-        paths = dataset
-        order = sorted(range(len(dataset)), key=lambda number: str(paths[number]))
-        dataset = [paths[number] for number in order]
-        labels = [labels[number] for number in order] if labels is not None else None
+    dataset, labels = _sort_paths(dataset, labels)
     source = open_source(model, dataset, strict=strict)
     model_trace = trace(model, dataset if isinstance(dataset, Tensor) else None)
     names = tuple(source.name(number) for number in range(len(source)))
@@ -146,4 +144,18 @@ def patches(
         layers=tuple(layer_results),
         labels=model.labels,
         left_out=tuple(map(str, find_left_out(model_trace))) if layers is None else (),
+    )
+
+
+def _sort_paths(
+    photos: Sequence[str | Path] | PhotoDataset | Tensor, labels: PhotoLabels | None
+) -> tuple[Sequence[str | Path] | PhotoDataset | Tensor, PhotoLabels | None]:
+    """Files in the order of their paths, with their labels; other photos in their own order."""
+    if not isinstance(photos, Sequence):
+        return photos, labels
+    paths = photos
+    order = sorted(range(len(paths)), key=lambda number: str(paths[number]))
+    return (
+        [paths[number] for number in order],
+        [labels[number] for number in order] if labels is not None else None,
     )

@@ -89,12 +89,7 @@ def build_layer_patches(
     at_once = images_at_once(2 * pixels, _CHANNELS_AT_ONCE)
     for start in range(0, max(1, len(channels)), at_once):
         part = channels[start : start + at_once]
-        entries = [
-            (channel, rank, int(image))
-            for channel in part
-            for rank, image in enumerate(image_numbers(table["images"][channel]))
-        ]
-        entries = [entry for entry in entries if entry[2] >= 0] + (sample if start == 0 else [])
+        entries = _list_entries(table, part) + (sample if start == 0 else [])
         needed = {image for _, _, image in entries}
         needed |= {
             int(table["band_images"][channel, band]) for channel, band in bands if channel in part
@@ -106,12 +101,7 @@ def build_layer_patches(
                 _draw_channel(model, field, layer, channel, own_bands, width, images, names)
             )
         for few in _split_images(images, pixels):
-            positions = {number: position for position, number in enumerate(few)}
-            units = [
-                _unit_activation(table, channel, rank, width, positions[image])
-                for channel, rank, image in dict.fromkeys(entries)
-                if image in positions
-            ]
+            units = _units_in(few, table, entries, width)
             stacked = torch.stack(list(few.values()))
             checks.append(check_crops(model, model_trace, source.node, stacked, units))
     extent = field.size
@@ -188,11 +178,36 @@ def _select_bands(table: State, channels: Sequence[int]) -> list[tuple[int, int]
     return bands
 
 
+def _list_entries(table: State, channels: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Channel, rank and image of all entries of some channels."""
+    return [
+        (channel, rank, image)
+        for channel in channels
+        for rank, image in enumerate(image_numbers(table["images"][channel]).tolist())
+        if image >= 0
+    ]
+
+
 def _sample_entries(table: State, seed: int) -> list[tuple[int, int, int]]:
     """Channel, rank and image of a random sample of the table's entries."""
     filled = (image_numbers(table["images"]) >= 0).nonzero().tolist()
     sampled = random.Random(seed).sample(filled, min(_SAMPLED_UNITS, len(filled)))
     return [(channel, rank, int(table["images"][channel, rank])) for channel, rank in sampled]
+
+
+def _units_in(
+    images: Mapping[int, Tensor],
+    table: State,
+    entries: Sequence[tuple[int, int, int]],
+    width: int,
+) -> list[UnitActivation]:
+    """The units of the entries that lie in some images, each once, by the place of its image."""
+    places = {number: place for place, number in enumerate(images)}
+    return [
+        _unit_activation(table, channel, rank, width, places[image])
+        for channel, rank, image in dict.fromkeys(entries)
+        if image in places
+    ]
 
 
 def _unit_activation(

@@ -44,19 +44,9 @@ def conclude(variants: Sequence[VariantScore], photos: int, *, labeled: bool) ->
     least, significance = _limits(labeled=labeled)
     best = find_better(variants, labeled=labeled)
     if best is not None:
-        if best.accuracy is not None and configured.accuracy is not None:
-            improvement = (
-                f"{percent(best.accuracy)} of {counted(photos, 'photo')} are classified correctly "
-                f"instead of {percent(configured.accuracy)}"
-            )
-        else:
-            improvement = (
-                f"predictions are {best.gain:.2f} nats more confident, as stable, and different "
-                f"for different photos on {counted(photos, 'photo')}"
-            )
         return "mistake", (
-            f"the preprocessing looks wrong: with {best.name!r} {improvement}; now "
-            f"{configured.name}"
+            f"the preprocessing looks wrong: with {best.name!r} "
+            f"{_describe_improvement(configured, best, photos)}; now {configured.name}"
         )
     better = _list_better(variants, labeled=labeled)
     if better and labeled:
@@ -90,6 +80,18 @@ def conclude(variants: Sequence[VariantScore], photos: int, *, labeled: bool) ->
     return "fine", (
         f"the preprocessing looks right: none of {len(others)} other variants does clearly "
         f"better on {counted(photos, 'photo')}, by {basis}"
+    )
+
+
+def _describe_improvement(configured: VariantScore, best: VariantScore, photos: int) -> str:
+    if best.accuracy is not None and configured.accuracy is not None:
+        return (
+            f"{percent(best.accuracy)} of {counted(photos, 'photo')} are classified correctly "
+            f"instead of {percent(configured.accuracy)}"
+        )
+    return (
+        f"predictions are {best.gain:.2f} nats more confident, as stable, and different for "
+        f"different photos on {counted(photos, 'photo')}"
     )
 
 

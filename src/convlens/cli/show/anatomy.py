@@ -27,18 +27,22 @@ def show_anatomy(result: "Anatomy", layers: "Sequence[Layer]", *, json: bool) ->
             layer.name,
             layer.kind,
             "x".join(map(str, layer.output[1:])),
-            terminal.pair(layer.kernel),
-            terminal.pair(layer.stride),
+            terminal.format_pair(layer.kernel),
+            terminal.format_pair(layer.stride),
             _format_padding(layer.padding),
             _format_count(layer.parameters),
             _format_multiply_adds(layer),
             f"{layer.dense_weights:.2g}" if layer.dense_weights else "",
             _describe_field(layer),
-            terminal.pair(layer.field_stride),
-            terminal.pair(layer.field_offset),
+            terminal.format_pair(layer.field_stride),
+            terminal.format_pair(layer.field_offset),
             _describe_side(layer),
         )
     terminal.show(table)
+    _show_totals(result)
+
+
+def _show_totals(result: "Anatomy") -> None:
     channels, height, width = result.image
     terminal.show(
         f"{result.model} on {channels}x{height}x{width}: {result.parameters:,} parameters"
@@ -73,7 +77,7 @@ def _format_padding(padding: tuple[int, int, int, int] | None) -> str:
         return ""
     top, bottom, left, right = padding
     if (top, left) == (bottom, right):
-        return terminal.pair((top, left))
+        return terminal.format_pair((top, left))
     return f"{top},{bottom}x{left},{right}"
 
 
@@ -91,7 +95,7 @@ def _describe_field(layer: "Layer") -> str:
         return "not followed"
     if layer.field_size is None:
         return "all" if layer.sees_whole_image else "varies"
-    return terminal.pair(layer.field_size) + ("+" if layer.sees_whole_image else "")
+    return terminal.format_pair(layer.field_size) + ("+" if layer.sees_whole_image else "")
 
 
 def _describe_side(layer: "Layer") -> str:

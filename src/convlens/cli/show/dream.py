@@ -23,7 +23,7 @@ def show_dream(result: "Dream", out: Path, *, json: bool) -> None:
         if not len(values):
             continue
         table.add_row(
-            str(number), terminal.pair(size), f"{values[0]:.3g}", f"{values[-1]:.3g}",
+            str(number), terminal.format_pair(size), f"{values[0]:.3g}", f"{values[-1]:.3g}",
             f"{float(values[-1] / values[0]):.2f}" if values[0] > 0 else "",
         )  # fmt: skip
     terminal.show(table)

@@ -21,7 +21,7 @@ def show_filters(result: "Filters", out: Path, *, json: bool) -> None:
     count, channels, height, width = result.weights.shape
     terminal.show(
         f"{result.layer}: {counted(count, 'filter')} of {height}x{width}x{channels}, stride "
-        f"{terminal.pair(result.stride)}; {_describe_scale(result)}"
+        f"{terminal.format_pair(result.stride)}; {_describe_scale(result)}"
     )
     if result.kinds:
         kinds = ", ".join(

@@ -21,7 +21,10 @@ def show_maximized_images(result: "MaximizedImages", out: Path, *, json: bool) -
     for maximum in result.maxima:
         height, width = maximum.images.shape[2:]
         table.add_row(
-            maximum.objective, maximum.node_name, terminal.pair((height, width)), maximum.summary()
+            maximum.objective,
+            maximum.node_name,
+            terminal.format_pair((height, width)),
+            maximum.summary(),
         )
     terminal.show(table)
     show_index(out)

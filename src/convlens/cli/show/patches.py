@@ -31,8 +31,9 @@ def show_patches(result: "Patches", out: Path, *, json: bool) -> None:
             layer.node_name,
             str(layer.channels),
             str(len(layer.dead)) if layer.post else "–",
-            terminal.pair(layer.map_size),
-            (terminal.pair(layer.field_size) or "varies") + ("+" if layer.sees_whole_image else ""),
+            terminal.format_pair(layer.map_size),
+            (terminal.format_pair(layer.field_size) or "varies")
+            + ("+" if layer.sees_whole_image else ""),
             percent(fired),
         ]
         if has_labels:

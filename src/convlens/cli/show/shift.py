@@ -49,8 +49,9 @@ def _show_layers(equivariance: "Equivariance") -> None:
             for error in pair
         )
         table.add_row(
-            layer.layer, layer.operation, terminal.pair(layer.stride),
-            terminal.pair(layer.spacing) or "varies", terminal.pair(layer.field) or "varies",
+            layer.layer, layer.operation, terminal.format_pair(layer.stride),
+            terminal.format_pair(layer.spacing) or "varies",
+            terminal.format_pair(layer.field) or "varies",
             *errors,
         )  # fmt: skip
     terminal.show(table)

@@ -39,7 +39,7 @@ def show_tuning(result: "OrientationTuning", out: Path, *, json: bool) -> None:
     terminal.show(
         f"{result.layer} ({result.node_name}): {simple} simple, {complex_} complex, {silent} "
         f"silent; {result.responses[0].numel()} gratings of {result.size[0]} x {result.size[1]} "
-        f"pixels, the unit in the middle sees {terminal.pair(result.field)}"
+        f"pixels, the unit in the middle sees {terminal.format_pair(result.field)}"
     )
     show_index(out)
 
