@@ -126,7 +126,7 @@ def test_branch_that_is_not_taken_is_an_error():
     nn.init.ones_(network.first.bias)
     model, model_trace = prepared(network)
     nn.init.constant_(network.first.bias, -1)
-    with pytest.raises(ConvlensError, match=r"did not come through left.*this input"):
+    with pytest.raises(ConvlensError, match=r"did not compute left.*this input"):
         capture_nodes(model, model_trace, images(), [model_trace.find_node("left")])
 
 

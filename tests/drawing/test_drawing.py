@@ -168,7 +168,7 @@ class TestOverlay:
         assert overlay(photo, torch.tensor([[torch.nan]]), 1.0).tolist() == [[MAGENTA]]
 
     def test_shapes_that_differ(self):
-        with pytest.raises(ConvlensError, match=r"a map .* over a photo"):
+        with pytest.raises(ConvlensError, match=r"a map .* for a photo"):
             overlay(torch.zeros(4, 4, 3, dtype=torch.uint8), torch.zeros(4, 5), 1.0)
 
 

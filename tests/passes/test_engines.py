@@ -91,7 +91,7 @@ def test_closed_after_an_error(paths, name):
 
 def test_by_name():
     assert find_engine(None) == find_engine("local") == LocalEngine()
-    with pytest.raises(ConvlensError, match="engine 'rey'; it is local or ray"):
+    with pytest.raises(ConvlensError, match="engine 'rey'; give local or ray"):
         find_engine("rey")
 
 

@@ -69,7 +69,9 @@ class TestFaults:
 
     def test_rounds_that_bring_nothing(self, cluster, monkeypatch):
         monkeypatch.setattr(RayEngine, "_run_round", lambda *args: iter_of_none())
-        with pytest.raises(ConvlensError, match="2 batches came back from none of 3 rounds"):
+        with pytest.raises(
+            ConvlensError, match="no worker returned a result for 2 batches in 3 rounds"
+        ):
             counted(4, RayEngine(actors=1))
 
     def test_the_driver_is_killed(self, cluster, paths, tmp_path):

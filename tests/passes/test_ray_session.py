@@ -83,12 +83,12 @@ class TestTheSession:
             counted(4, RayEngine(f"127.0.0.1:{server.getsockname()[1]}"))
 
     def test_unknown_engines_and_options(self):
-        with pytest.raises(ConvlensError, match="it is local or ray"):
+        with pytest.raises(ConvlensError, match="give local or ray"):
             find_engine("spark")
         for option in ("actors", "threads", "block", "handovers"):
             with pytest.raises(ConvlensError, match=f"{option} 0; give at least 1"):
                 RayEngine(**{option: 0})  # type: ignore[arg-type]
-        with pytest.raises(ConvlensError, match="it is cpu or cuda"):
+        with pytest.raises(ConvlensError, match="give cpu or cuda"):
             RayEngine(device="mps")
 
     def test_options_of_another_engine(self, paths, tmp_path):

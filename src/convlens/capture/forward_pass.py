@@ -237,7 +237,7 @@ class Capture(Listener):
         missing = sorted(self.requested - self.activations.keys())
         if missing:
             raise ConvlensError(
-                f"{model.name} did not come through {self.trace.name(missing[0])} for these "
+                f"{model.name} did not compute {self.trace.name(missing[0])} for these "
                 f"images, though it did when it was traced; the trace is valid for "
                 f"{self.trace.valid_for}"
             )

@@ -29,7 +29,10 @@ def overlay(photo: Tensor, values: Tensor, scale: float) -> Tensor:
         ConvlensError: different shapes, or a scale below zero or not finite.
     """
     if photo.shape != (*values.shape, 3):
-        raise ConvlensError(f"a map {tuple(values.shape)} over a photo {tuple(photo.shape)}")
+        raise ConvlensError(
+            f"a map of shape {tuple(values.shape)} for a photo of shape {tuple(photo.shape)}; give "
+            f"(H, W) and (H, W, 3)"
+        )
     unit = scale_signed(values, scale)
     gray = (photo.cpu().double() @ torch.tensor(_LUMA, dtype=torch.float64)).unsqueeze(-1)
     color = diverging_colors(scale_signed(values, 0) * _VIVID, 1).double()  # one for each sign
@@ -102,5 +105,8 @@ def _check_centers(values: Tensor, centers: Tensor, axis: int) -> Tensor:
     centers = centers.to(values.device, torch.float64)
     cells = values.shape[axis]
     if centers.shape != (cells,) or not bool((centers.diff() >= 0).all()):
-        raise ConvlensError(f"{tuple(centers.shape)} centers for {cells} cells; one each, in order")
+        raise ConvlensError(
+            f"centers of shape {tuple(centers.shape)} for {cells} cells; give one for each cell, "
+            f"in ascending order"
+        )
     return centers

@@ -24,7 +24,7 @@ def find_engine(engine: Engine | str | None) -> Engine:
     if not isinstance(engine, str | None):
         return engine
     if (name := engine or "local") not in _ENGINES:
-        raise ConvlensError(f"unknown engine {name!r}; it is {' or '.join(_ENGINES)}")
+        raise ConvlensError(f"unknown engine {name!r}; give {' or '.join(_ENGINES)}")
     return _ENGINES[name]()
 
 

@@ -68,7 +68,7 @@ def _weights_in_run(model: Model, trace: Trace, number: int) -> Tensor:
         ) from error
     if call is None:
         raise ConvlensError(
-            f"{model.name} did not come to this convolution for an image of random pixels, though "
+            f"{model.name} did not run this convolution for an image of random pixels, though "
             f"it did when it was traced; the trace is valid for {trace.valid_for}"
         )
     return call.weight

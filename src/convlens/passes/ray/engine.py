@@ -75,7 +75,7 @@ class RayEngine:
             if value is not None and value < 1:
                 raise ConvlensError(f"{name} {value}; give at least 1")
         if self.device not in (None, "cpu", "cuda"):
-            raise ConvlensError(f"device {self.device!r} for Ray; it is cpu or cuda")
+            raise ConvlensError(f"device {self.device!r} for Ray; give cpu or cuda")
 
     def open(self) -> AbstractContextManager[object]:
         """Connect to Ray until the context is left.
@@ -132,8 +132,8 @@ class RayEngine:
                 fruitless += 1
             if fruitless == _FRUITLESS_ROUNDS and not job.should_stop():
                 raise ConvlensError(
-                    f"{len(remaining):,} batches came back from none of {_FRUITLESS_ROUNDS} "
-                    f"rounds; see whether the cluster is still there (`ray status`)"
+                    f"no worker returned a result for {len(remaining):,} batches in "
+                    f"{_FRUITLESS_ROUNDS} rounds; check that the cluster still runs (`ray status`)"
                 )
 
     def _run_round(

@@ -53,7 +53,7 @@ def make_plan(ray: Any, actors: int | None, threads: int, *, gpu: bool) -> Plan:
     """
     cpus, gpus = _count_resources(ray)
     if not sum(cpus):
-        raise ConvlensError("the cluster has no CPUs; join a machine with `ray start`")
+        raise ConvlensError("the cluster has no CPUs; add a machine by `ray start`")
     if gpu and (actors or 1) > sum(gpus):
         raise ConvlensError(
             f"{actors or 1} actors on GPUs, of which the cluster has {sum(gpus):g}; each needs "

@@ -160,7 +160,9 @@ def _array_preprocessing(
 ) -> Preprocessing:
     shapes = {images.shape for images in splits.values()}
     if len(shapes) > 1:
-        raise ConvlensError(f"{name} holds images of shapes {sorted(shapes)}; one is needed")
+        raise ConvlensError(
+            f"{name} holds images of shapes {sorted(shapes)}; give images of one shape"
+        )
     ((height, width, _),) = shapes
     if size is not None and size != (height, width):
         raise ConvlensError(
