@@ -91,7 +91,10 @@ def check_network(name: str) -> str:
 
 
 def check_data(spec: str) -> str:
-    """Refuse training data that does not exist, except on one of several machines (see above)."""
+    """Refuse training data that does not exist.
+
+    On one of several machines the training itself refuses it, so that the others end too.
+    """
     if "NODE_RANK" not in os.environ:
         from convlens.data import training_data
 

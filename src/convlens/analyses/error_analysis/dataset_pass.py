@@ -32,10 +32,11 @@ from convlens.models.model import Model, check_model
 from convlens.models.output_head import PROBABILITIES, SOFTMAX, is_binary
 from convlens.passes.options import PassOptions
 from convlens.passes.proportion import Proportion
-from convlens.passes.run import run_reducer
+from convlens.passes.run import PassResult, run_reducer
 from convlens.passes.source import PhotosOrImages, Source, check_photos, open_source
 from convlens.results.network_result import keep_warnings
 from convlens.runtime.fingerprints import fingerprint
+from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
 
 _BINS = 15  # as in Guo et al. 2017
@@ -118,17 +119,8 @@ def error_analysis(
         raise ConvlensError("none of the photos has a label; give the right classes of some")
     trace = trace_network(model)
     check_one_vector(model, trace, "an error analysis")
-    reducer = ErrorReducer(
-        model, trace.logits, count_columns(trace.num_outputs, trace.output_head),
-        trace.output_head, pad_labels(labels), bins, seed,
-    )  # fmt: skip
-    settings = {"analysis": "errors", "bins": bins, "seed": seed, "labels": fingerprint(labels)}
-    finished = run_reducer(
-        model, trace, reducer, source, pass_options=pass_options, settings=settings
-    )
+    reducer, finished = _count_predictions(model, trace, source, labels, bins, seed, pass_options)
     state = finished.state
-    if not int(state["photos"]):
-        raise ConvlensError("none of the photos that can be read has a label; give more labels")
     binary = is_binary(trace.num_outputs, trace.output_head)
     names = tuple(
         class_name(model.labels, class_of(column, binary=binary))
@@ -171,6 +163,29 @@ def error_analysis(
         pixels=read_pixels(model, select_photos(model, photos, pictured)),
         seed=seed,
     )  # fmt: skip
+
+
+def _count_predictions(
+    model: Model,
+    trace: Trace,
+    source: Source,
+    labels: PhotoLabels,
+    bins: int,
+    seed: int,
+    pass_options: PassOptions,
+) -> tuple[ErrorReducer, PassResult]:
+    """Count right and wrong predictions in one pass; also returns the reducer that did it."""
+    reducer = ErrorReducer(
+        model, trace.logits, count_columns(trace.num_outputs, trace.output_head),
+        trace.output_head, pad_labels(labels), bins, seed,
+    )  # fmt: skip
+    settings = {"analysis": "errors", "bins": bins, "seed": seed, "labels": fingerprint(labels)}
+    finished = run_reducer(
+        model, trace, reducer, source, pass_options=pass_options, settings=settings
+    )
+    if not int(finished.state["photos"]):
+        raise ConvlensError("none of the photos that can be read has a label; give more labels")
+    return reducer, finished
 
 
 def _choose_examined(

@@ -124,16 +124,7 @@ def check(
         select_photos(model, photos, numbers),
         None if labels is None else [labels[number] for number in numbers],
     )
-    diagnosis = sample.diagnose(model, pass_options)
-    if order is not None and order.status == BROKEN:
-        if _explains(diagnosis, order):
-            words = (
-                f"{order.sentence}; another preprocessing makes about as many right, so correct "
-                f"the preprocessing first"
-            )
-            order = replace(order, status=CANNOT_TELL, sentence=words)
-        else:  # labels in a wrong order say nothing about the preprocessing
-            diagnosis = sample.reorder(model, counts).diagnose(model, pass_options)
+    diagnosis, order = _diagnose_preprocessing(model, sample, order, counts, pass_options)
     findings += [
         check_trained_weights(model),
         _check_brightness(read_images(model, sample.photos), model),
@@ -150,6 +141,30 @@ def check(
         skipped=skipped if errors is None else errors.skipped,
         findings=tuple(findings),
     )
+
+
+def _diagnose_preprocessing(
+    model: Model,
+    sample: "_Sample",
+    order: CheckFinding | None,
+    counts: Tensor | None,
+    pass_options: PassOptions,
+) -> tuple[Diagnosis, CheckFinding | None]:
+    """The check of the preprocessing, and the finding on the order of the labels in its light.
+
+    A wrong preprocessing and labels in a wrong order can be taken for each other.
+    """
+    diagnosis = sample.diagnose(model, pass_options)
+    if order is None or order.status != BROKEN:
+        return diagnosis, order
+    if _explains(diagnosis, order):
+        words = (
+            f"{order.sentence}; another preprocessing makes about as many right, so correct the "
+            f"preprocessing first"
+        )
+        return diagnosis, replace(order, status=CANNOT_TELL, sentence=words)
+    # Labels in a wrong order say nothing about the preprocessing.
+    return sample.reorder(model, counts).diagnose(model, pass_options), order
 
 
 @dataclass(frozen=True)
