@@ -27,6 +27,7 @@ PARTS = ("cka", "channels", "filters", "gradcam", "robustness", "shift")
 
 _ATTACKED, _SHIFTED = 8, 16  # photos
 _BACKWARD = 3  # passes that a pass forward and back costs
+_SHIFT_PASSES = 7  # of a photo: 2 for equivariance, 4 for the views of both protocols, 1 unshifted
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class FurtherParts:
         return {"robustness": pair}
 
     def _shift(self, result: Diff) -> dict[str, Any]:
-        self._state_cost("shift", _SHIFTED, 7)
+        self._state_cost("shift", _SHIFTED, _SHIFT_PASSES)
         sample = sample_photos(self.first, self.second, self.photos, _SHIFTED)
         pair = side_by_side.shift_of_both(self.first, self.second, self.photos, sample, self.seed)
         return {"shift": pair}

@@ -20,7 +20,7 @@ const attach = async () => {
   const show = () => {
     const row = rows[slider.value];
     const level = Number(row.dataset.level);
-    // A sign was sent as 0, 128 or 255; the array clamps the sums to 0 to 255.
+    // A sign was sent as a gray below, at or above 128; the array clamps the sums to 0 to 255.
     for (let index = 0; index < photo.data.length; index += 1) {
       composed.data[index] = index % 4 === 3 ? 255 : photo.data[index] + level * Math.sign(signs.data[index] - 128);
     }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from convlens.analyses.attacks.figures import draw_signs
 from convlens.data.images import to_pixels
 from convlens.explorer.pages.photo_panels import draw_stage
 from convlens.explorer.photo_store import StoredPhoto
@@ -113,8 +114,8 @@ async def make_attack_panel(
         )
         for number, size in enumerate((0, *LEVELS))
     ]
-    signs = (attack.signs[0].movedim(0, 2).to(torch.int16) * 128 + 128).clamp(0, 255)
-    picture = budget.photo(signs.to(torch.uint8).expand(-1, -1, 3).contiguous(), exact=True)
+    signs = draw_signs(attack.signs)[0]
+    picture = budget.photo(signs.expand(-1, -1, 3).contiguous(), exact=True)
     sizes = [shown.level for shown in levels]
     return AttackPanel(
         signs=picture,
