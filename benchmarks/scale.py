@@ -1,4 +1,4 @@
-"""Photos a second of the dataset passes on this machine, without start-up, for docs/scale.md."""
+"""Photos a second of the data set passes on this machine, without start-up, for docs/scale.md."""
 
 import tempfile
 import time

@@ -21,7 +21,7 @@ SMALL = st.integers(1, 7)
 
 @given(st.integers(0, 40), SMALL, SMALL, st.integers(0, 5), SMALL)
 @settings(max_examples=1000, deadline=None)
-def test_convolution(size, kernel, stride, padding, dilation):
+def test_output_size_of_convolutions_is_that_of_torch(size, kernel, stride, padding, dilation):
     image = torch.zeros(1, 1, size)
     options = {"stride": stride, "padding": padding, "dilation": dilation}
     if size + 2 * padding < dilation * (kernel - 1) + 1:
@@ -37,7 +37,9 @@ def test_convolution(size, kernel, stride, padding, dilation):
 
 @given(st.integers(1, 40), SMALL, SMALL, st.integers(0, 3), st.integers(1, 3), st.booleans())
 @settings(max_examples=1000, deadline=None)
-def test_pooling(size, kernel, stride, padding, dilation, ceil_mode):
+def test_output_size_of_pooling_is_that_of_torch(
+    size, kernel, stride, padding, dilation, ceil_mode
+):
     assume(padding <= kernel // 2)  # PyTorch's own limit
     assume(size + 2 * padding >= dilation * (kernel - 1) + 1)
     pooled = F.max_pool1d(torch.zeros(1, 1, size), kernel, stride, padding, dilation, ceil_mode)
@@ -47,7 +49,7 @@ def test_pooling(size, kernel, stride, padding, dilation, ceil_mode):
 
 @given(st.integers(1, 60), SMALL, SMALL, SMALL)
 @settings(deadline=None)
-def test_same_padding(size, kernel, stride, dilation):
+def test_same_padding_is_the_least_that_keeps_the_size(size, kernel, stride, dilation):
     before, after = same_padding(size, kernel, stride, dilation)
     assert 0 <= after - before <= 1
     needed = dilation * (kernel - 1) + 1
@@ -86,7 +88,7 @@ def test_values_out_of_range(values):
 @pytest.mark.parametrize("kernel", [3, (5, 2)])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("groups", [1, 2])
-def test_parameters(kernel, bias, groups):
+def test_number_of_parameters_is_that_of_torch(kernel, bias, groups):
     layer = nn.Conv2d(4, 6, kernel, bias=bias, groups=groups)
     expected = sum(p.numel() for p in layer.parameters())
     assert count_parameters(kernel, 4, 6, bias, groups) == expected
@@ -107,7 +109,7 @@ def test_groups_that_do_not_divide():
         count_parameters(3, 4, 6, groups=3)
 
 
-def test_dense_weights():
+def test_number_of_dense_weights_is_that_of_torch():
     layer = nn.Linear(3 * 4 * 5, 2 * 2)
     assert count_dense_weights((3, 4, 5), (2, 2)) == layer.weight.numel()
 

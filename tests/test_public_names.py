@@ -56,7 +56,7 @@ def test_type_checkers_know_the_types_of_public_names() -> None:
 
 
 @pytest.mark.parametrize("start", ["-m convlens", "-c from\tconvlens.cli\timport\tmain;main()"])
-def test_version(start: str) -> None:
+def test_every_way_to_start_prints_the_version(start: str) -> None:
     words = [word.replace("\t", " ") for word in start.split(" ")]
     done = subprocess.run(
         [sys.executable, *words, "--version"], capture_output=True, text=True, check=True

@@ -316,7 +316,7 @@ def assert_refused(folder, data, tensors, words):
     assert str(folder) in str(caught.value)
 
 
-def test_to_json():
+def test_large_tensors_are_summarized_in_json():
     data = outer().to_json()
     json.dumps(data, allow_nan=False)
     assert data["maps"] == {
@@ -340,7 +340,7 @@ def test_to_json():
     }
 
 
-def test_figure():
+def test_a_figure_shows_the_pictures_under_their_names():
     figure = outer().figure()
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
         "a red/one",

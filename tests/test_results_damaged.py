@@ -80,14 +80,14 @@ def test_fields_of_another_type_or_range(damage, field, value, words):
     assert words in damage(change)
 
 
-def test_a_missing_field(damage):
+def test_a_missing_field_is_named(damage):
     def change(data):
         del data["result"]["fields"]["total"]
 
     assert "the field total of Proportion is missing" in damage(change)
 
 
-def test_tensors_and_tuples(damage):
+def test_a_field_of_another_type_is_named(damage):
     check = CALLS["fgsm"](model())
     values = {"count": 1, "total": 2, "share": 0.5, "low": 0.1, "high": 0.9}
     proportion = {"class": "Proportion", "fields": values}

@@ -40,7 +40,7 @@ def test_exit_status_0_and_1(colors, convlens):
     assert len(failures) == len(broken)
 
 
-def test_exit_status_2(colors, convlens):
+def test_what_cannot_run_ends_in_status_2_and_one_line(colors, convlens):
     for words, says in (
         ((*WORDS, "--no-labels", "--accuracy", "0.5"), "a limit on accuracy needs labels"),
         ((*WORDS, "--accuracy", "70"), "--accuracy"),

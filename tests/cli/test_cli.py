@@ -39,14 +39,14 @@ def test_help_is_quick_and_imports_nothing_heavy():
     "command",
     ["report", "anatomy", "filters", "gradcam", "patches", "field", "fgsm", "doctor"],
 )
-def test_common_options(convlens, command):
+def test_commands_that_run_a_network_have_the_common_options(convlens, command):
     status, out, _ = convlens(command, "--help")
     assert status == 0
     for option in ("--model", "--size", "--device", "--seed", "--json", "--quiet"):
         assert option in out
 
 
-def test_completion():
+def test_the_shell_completes_commands():
     environment = {
         **os.environ,
         "_CONVLENS_COMPLETE": "complete_bash",
@@ -60,7 +60,7 @@ def test_completion():
     assert {"field", "fgsm", "filters"} <= set(answer.stdout.split())
 
 
-def test_train(here, convlens):
+def test_train_prints_the_accuracy_and_refuses_another_recipe(here, convlens):
     status, out, err = convlens("train", "--epochs", 1, "--out", "run", "--device", "cpu")
     assert status == 0
     assert "of 179 validation images predicted correctly" in out
@@ -73,13 +73,13 @@ def test_train(here, convlens):
     assert "no data 'nowhere'" in one_line(convlens("train", "nowhere", "--quiet"))
 
 
-def test_doctor(here, convlens):
+def test_doctor_says_that_two_photos_are_too_few(here, convlens):
     status, out, _ = convlens("doctor", "a.png", "b.png", "--model", MINE, "--quiet")
     assert status == 0
     assert "cannot tell: too few photos to judge the preprocessing: 2;" in out
 
 
-def test_models(convlens):
+def test_models_lists_the_names_that_hold_a_text(convlens):
     status, out, _ = convlens("models", "squeezenet")
     assert status == 0
     assert out.splitlines() == ["torchvision:squeezenet1_0", "torchvision:squeezenet1_1"]
@@ -112,7 +112,7 @@ class TestBadModels:
         assert "3 x 16 x 16" in one_line(convlens(*words))
 
 
-def test_unwritable_folder(here, convlens):
+def test_a_folder_below_a_file_is_refused(here, convlens):
     (here / "file").write_text("")
     words = ("filters", "--model", MINE, "--out", "file/under", "--quiet")
     assert "file" in one_line(convlens(*words))

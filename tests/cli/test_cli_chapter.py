@@ -76,7 +76,7 @@ def test_the_sums_are_printed(here, convlens):
     assert json.loads(out)["parameters"] == 1792
 
 
-def test_mistakes(here, convlens):
+def test_mistakes_are_refused_and_nothing_is_written(here, convlens):
     assert "no number" in one_line(convlens("convolution", "--image", "1 two"))
     assert "rows of 2, 1 numbers" in one_line(convlens("convolution", "--image", "1 2; 3"))
     assert "padding 'smae'" in one_line(convlens("window", "--padding", "smae"))

@@ -81,7 +81,7 @@ class TestFilters:
 
 
 @pytest.mark.slow
-def test_fits(here, convlens):
+def test_filters_are_fitted_by_gabor_functions(here, convlens):
     (here / "large.py").write_text(
         "import torch, convlens\n"
         "def stem(): torch.manual_seed(0); return torch.nn.Conv2d(3, 4, 7)\n"
@@ -94,7 +94,7 @@ def test_fits(here, convlens):
     assert "too few to judge" in out
 
 
-def test_maps_and_cortex(here, convlens):
+def test_maps_and_cortex_print_and_write_what_they_show(here, convlens):
     maps = ["maps", "a.png", "--model", MINE, "--pooling"]
     status, out, _ = convlens(*maps, "max", "--out", "m")
     assert status == 0
@@ -108,7 +108,7 @@ def test_maps_and_cortex(here, convlens):
     assert "give 2 to 48" in one_line(convlens("cortex", "a.png", "--size", 48, "--wavelength", 60))
 
 
-def test_field(here, convlens):
+def test_field_prints_rows_and_columns(here, convlens):
     status, out, _ = convlens(
         "field", "a.png", "--model", MINE, "--layer", "0", "--at", "0,4", "--out", "f"
     )
@@ -120,7 +120,7 @@ def test_field(here, convlens):
     )
 
 
-def test_tuning(here, convlens):
+def test_tuning_prints_the_gratings_and_writes_the_picture(here, convlens):
     status, out, _ = convlens("tuning", "--model", MINE, "--orientations", 4, "--out", "t")
     assert status == 0
     assert "512 gratings of 16 x 16 pixels" in out

@@ -16,5 +16,5 @@ from convlens.models.networks.pooling import POOLINGS
         (options.Center, CENTERS),
     ],
 )
-def test_values_of_options(values, known):
+def test_options_have_the_values_that_the_library_knows(values, known):
     assert tuple(value.value for value in values) == known

@@ -30,7 +30,7 @@ def ends_in_one_line(process, words):
 
 
 @pytest.mark.slow
-def test_full_standard_output(here):
+def test_a_full_disk_behind_standard_output_ends_in_one_line(here):
     with Path("/dev/full").open("w") as full:
         for words in (["anatomy", *MODEL], ["--help"]):
             ends_in_one_line(start(*words, stdout=full), "standard output (No space left")
@@ -44,7 +44,7 @@ def test_a_reader_that_goes_away(here):
     ends_in_one_line(process, "standard output (Broken pipe)")
 
 
-def test_closed_standard_output(here):
+def test_a_closed_standard_output_ends_in_one_line(here):
     process = start("--version", preexec_fn=lambda: os.close(1))
     ends_in_one_line(process, "standard output is closed")
 

@@ -75,7 +75,7 @@ def test_labels_of_another_number(count, hint):
         convlens.trace(model)
 
 
-def test_classes_and_shifts():
+def test_classes_and_shifts_of_other_types_are_refused():
     model = wrap(network(), size=16)
     with pytest.raises(ConvlensError, match="class None of type NoneType"):
         convlens.gradcam(model, images(), classes=[None])
@@ -86,7 +86,7 @@ def test_classes_and_shifts():
     assert maximum.maxima[0].objective == "class 0"
 
 
-def test_a_single_epsilon():
+def test_an_epsilon_alone_is_a_list_of_one():
     model = wrap(network(), size=16)
     first = convlens.fgsm(model, images(), "8/255")
     assert first.epsilons == pytest.approx([8 / 255])

@@ -50,7 +50,7 @@ def test_two_columns_of_one_name(path, model):
     assert read_labels(path, ("cat", "dog"), 2) == {"a.jpg": (1,)}
 
 
-def test_a_pipe():
+def test_a_pipe_can_be_read():
     reading, writing = os.pipe()
     os.write(writing, b"file;class\na.jpg;dog\n")
     os.close(writing)

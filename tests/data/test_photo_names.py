@@ -29,7 +29,7 @@ from convlens.errors import ConvlensError
         ([], []),
     ],
 )
-def test_short_names(paths, names):
+def test_names_are_the_shortest_that_differ(paths, names):
     assert shortest_unique_paths(paths) == names
 
 
@@ -39,7 +39,7 @@ def test_names_of_folders_are_never_alike():
     assert names == ["a-s.jpg", "b-s.jpg", "2-b-s.jpg", "2-a-s.jpg", "s.jpg", "2-t.jpg"]
 
 
-def test_keys(tmp_path, monkeypatch):
+def test_paths_in_a_table_are_relative_to_it_or_to_the_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lists").mkdir()
     (tmp_path / "photos").mkdir()

@@ -110,7 +110,7 @@ class TestBar:
         assert picture[0, 0].tolist() == [253, 231, 36]  # the greatest on top
 
 
-def test_enlarge():
+def test_each_pixel_becomes_a_square():
     pixels = torch.randint(0, 256, (3, 4, 3), dtype=torch.uint8)
     assert np.array_equal(enlarge(pixels, 5), np.kron(pixels, np.ones((5, 5, 1), dtype=np.uint8)))
     with pytest.raises(ConvlensError, match="0 times"):

@@ -75,7 +75,7 @@ def test_a_scale_without_extent_has_no_bar():
     assert len(picture_figure([[Panel(GRAY)]], scale=Scale("gray", 0, 0, "weight")).axes) == 1
 
 
-def test_without_panels():
+def test_a_figure_without_panels_is_refused():
     with pytest.raises(ConvlensError, match="at least one panel"):
         picture_figure([])
 

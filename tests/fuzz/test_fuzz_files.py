@@ -79,14 +79,14 @@ def count(request):
 
 
 @pytest.mark.parametrize("kind", IMAGES)
-def test_images(tmp_path, kind, count):
+def test_damaged_images_raise_no_other_error(tmp_path, kind, count):
     pixels = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8)
     path = tmp_path / f"photo.{kind}"
     Image.fromarray(pixels).save(path, format=kind, **IMAGES[kind])
     assert fuzz(path, lambda: read_photo(path), count)
 
 
-def test_weight_files(tmp_path, count):
+def test_damaged_weight_files_raise_no_other_error(tmp_path, count):
     torch.manual_seed(0)
     state = {"conv.weight": torch.rand(2, 3, 3, 3), "conv.bias": torch.rand(2)}
     tensors = tmp_path / "weights.safetensors"
@@ -97,7 +97,7 @@ def test_weight_files(tmp_path, count):
     assert fuzz(pickled, lambda: read_weight_file(pickled), count)
 
 
-def test_run_folders(trained, tmp_path, count):
+def test_damaged_run_folders_raise_no_other_error(trained, tmp_path, count):
     folder = tmp_path / "run"
     shutil.copytree(trained[0], folder)
 
@@ -108,7 +108,7 @@ def test_run_folders(trained, tmp_path, count):
     assert fuzz(folder / DESCRIPTION, load, count)
 
 
-def test_saved_results(tmp_path, count):
+def test_damaged_results_raise_no_other_error(tmp_path, count):
     images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     folder = tmp_path / "saved"
     convlens.gradcam(model(), images).save(folder)
@@ -122,7 +122,7 @@ def test_saved_results(tmp_path, count):
     assert fuzz(tensors, load, count)
 
 
-def test_labels_and_boxes(tmp_path, count):
+def test_damaged_labels_and_boxes_raise_no_other_error(tmp_path, count):
     labels = tmp_path / "labels.csv"
     labels.write_text('file,class\na.png,ant|bee\n"b, c.png",cat\nd.png,2\n', encoding="utf-8")
     assert fuzz(labels, lambda: read_labels(labels, LABELS, 3), count)
@@ -132,7 +132,7 @@ def test_labels_and_boxes(tmp_path, count):
     assert fuzz(boxes, lambda: read_boxes(boxes, known), count)
 
 
-def test_parquet_files(tmp_path, count):
+def test_damaged_parquet_files_raise_no_other_error(tmp_path, count):
     pa, pq = (pytest.importorskip(name) for name in ("pyarrow", "pyarrow.parquet"))
     photo = tmp_path / "photo.png"
     Image.new("RGB", (9, 9), "red").save(photo)

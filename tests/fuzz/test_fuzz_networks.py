@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # torch's, of even kernels an
         *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(ALWAYS, NETWORKS)),
     ],
 )
-def test_random_networks(seed):
+def test_random_networks_have_the_values_of_plain_computations(seed):
     report = check_network(seed)
     assert not report.wrong, f"\n{report}"
 

@@ -40,7 +40,7 @@ def test_a_number_names_its_value_and_its_place():
         ("p", 0.0002, "< 0.001"), ("seconds", 1.26, "1.3 s"), ("number", -0.12345, "−0.123"),
     ],
 )  # fmt: skip
-def test_formats(form, value, text):
+def test_numbers_have_the_text_of_their_format(form, value, text):
     assert FORMATS[form](value) == text
 
 

@@ -29,7 +29,7 @@ def model():
         ("n02123045", None),  # not ImageNet's classes
     ],
 )
-def test_names_of_folders(folder, classes, model):
+def test_folders_give_the_class_of_their_name(folder, classes, model):
     assert folder_labels([f"photos/{folder}/1.jpg"], model) == [classes]
 
 

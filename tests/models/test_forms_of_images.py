@@ -49,7 +49,7 @@ FORMS = (
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_prepare(form, model, photos):
+def test_all_forms_of_a_photo_give_the_same_image(form, model, photos):
     prepared = model.prepare(photos[form])
     picture = model.preprocessing.apply(Image.fromarray(PIXELS))
     expected = torch.from_numpy(np.array(picture)).movedim(-1, 0)[None] / 255 * 2 - 1
@@ -68,13 +68,13 @@ def test_prepare(form, model, photos):
     ],
     ids=["predict", "gradcam", "fgsm", "feature_maps", "receptive_field"],
 )
-def test_functions_of_images(call, form, model, photos):
+def test_functions_of_images_take_all_forms_of_photos(call, form, model, photos):
     assert call(model, photos[form]) == call(model, model.prepare(photos["path"]))
 
 
 @pytest.mark.parametrize("form", ["text", "PIL", "array", "floats", "batch of arrays"])
 @pytest.mark.parametrize("name", ["patches", "robustness", "shift", "invariance"])
-def test_passes_over_photos(name, form, model, photos):
+def test_passes_take_all_forms_of_photos(name, form, model, photos):
     options = {"layer": "0"} if name == "invariance" else {}
     function = getattr(convlens, name)
     result, expected = (function(model, each, **options) for each in (photos[form], photos["list"]))

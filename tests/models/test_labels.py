@@ -53,7 +53,7 @@ class TestClassIndex:
         assert find_class(("1", "2"), 1, 2) == 1
 
 
-def test_class_name():
+def test_classes_without_a_label_are_named_by_their_index():
     assert [class_name(LABELS, index) for index in (0, 2, 9)] == ["tench", "crane", "class 9"]
     assert class_name(None, 17) == "class 17"
 
@@ -110,7 +110,7 @@ class TestReadLabels:
             read_labels(tmp_path / "x.csv", None, 5)
 
 
-def test_labels_of(tmp_path):
+def test_photos_find_their_labels_by_the_end_of_their_path(tmp_path):
     table = {"a.jpg": (1,), "b.jpg": (2, 3)}
     assert match_labels([tmp_path / "b.jpg", "c.jpg", "x/a.jpg"], table) == [(2, 3), None, (1,)]
 

@@ -63,7 +63,7 @@ def test_a_list_called_logits():
         convlens.predict(model, IMAGES)
 
 
-def test_complex_scores():
+def test_complex_scores_are_refused():
     model = model_of(lambda logits, maps: torch.complex(logits, logits))
     with pytest.raises(convlens.ConvlensError, match="of type complex64; class scores have to be"):
         convlens.predict(model, IMAGES)

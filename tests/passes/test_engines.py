@@ -89,7 +89,7 @@ def test_closed_after_an_error(paths, name):
     assert engine.log == ["open", "closed"]
 
 
-def test_by_name():
+def test_engines_are_found_by_name():
     assert find_engine(None) == find_engine("local") == LocalEngine()
     with pytest.raises(ConvlensError, match="engine 'rey'; give local or ray"):
         find_engine("rey")

@@ -62,7 +62,7 @@ def folder(tmp_path):
     return tmp_path / "maps"
 
 
-def test_files(folder):
+def test_a_folder_holds_data_pictures_and_index(folder):
     assert {path.name for path in folder.iterdir()} == {
         "result.json", "tensors.safetensors", "numbers.json", "index.html", "contact-sheet.png",
         "chelsea-tiger_cat_of_layer4.png", "chelsea-50_2_b_of_layer4.png",
@@ -103,7 +103,7 @@ def test_contact_sheet_shows_the_pictures(folder):
     assert (sheet == 0).all(axis=2).sum() >= 0.9 * 160 * 200  # reduced to 200 pixels
 
 
-def test_numbers(folder):
+def test_numbers_json_has_command_summary_and_fields(folder):
     numbers = json.loads((folder / "numbers.json").read_text(encoding="utf-8"))
     assert numbers["convlens"]["schema"] == 1
     assert numbers["convlens"]["command"] == "convlens maps 'a b.png'"

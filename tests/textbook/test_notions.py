@@ -37,7 +37,7 @@ def run_lines(python):
     return names["result"]
 
 
-def test_names_and_sections():
+def test_names_are_unique_and_sections_are_in_the_order_of_the_chapter():
     names = [notion.name for notion in NOTIONS]
     assert len(set(names)) == len(names)
     sections = [notion.section for notion in NOTIONS]
@@ -46,7 +46,7 @@ def test_names_and_sections():
 
 
 @pytest.mark.parametrize("notion", NOTIONS, ids=lambda notion: notion.name)
-def test_texts(notion):
+def test_paragraphs_end_in_a_full_stop_and_formulas_can_be_drawn(notion):
     assert all(paragraph.endswith(".") for paragraph in notion.text)
     if notion.formula:
         assert "<path" in formula_svg(notion.formula, "formula")

@@ -70,7 +70,7 @@ def without_gradient(network, x):
         (without_gradient, "it computes without recording how"),
     ],
 )
-def test_missing_gradient(run, reason):
+def test_a_missing_gradient_is_refused_with_its_reason(run, reason):
     model = convlens.wrap(Network(run).eval(), size=SIZE)
     with pytest.raises(convlens.ConvlensError, match=reason):
         convlens.fgsm(model, IMAGES)

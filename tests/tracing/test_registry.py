@@ -119,7 +119,7 @@ def test_trace_notices_a_new_registration(model: convlens.Model) -> None:
     assert trace(model).field(trace(model).find_node("1")) is None
 
 
-def test_multiply_adds(model: convlens.Model) -> None:
+def test_a_registered_rule_counts_multiply_adds(model: convlens.Model) -> None:
     with register_operation(
         "convlens_tests::thinned",
         multiply_adds=lambda view: math.prod(view.output_shape) * math.prod(view.shape("weight")),

@@ -60,7 +60,7 @@ def test_a_damaged_photo_is_left_out_and_named(tmp_path):
         convlens.learn_filters(photos[1:], filters=2, kernel=SIDE, steps=1)
 
 
-def test_refusals():
+def test_photos_and_settings_that_cannot_be_used_are_refused():
     with pytest.raises(convlens.ConvlensError, match="no photos"):
         convlens.learn_filters([])
     with pytest.raises(convlens.ConvlensError, match="at least 1 of each"):

@@ -57,7 +57,7 @@ def test_a_folder_with_an_at_in_its_name(run, tmp_path):
     assert load(f"{tmp_path / 'a@b'}@last").size == (12, 12)
 
 
-def test_larger_images(run):
+def test_an_image_size_that_does_not_fit_names_a_spec_that_does(run):
     with pytest.raises(ConvlensError) as caught:
         load(run, size=20)
     message = str(caught.value)
@@ -81,7 +81,7 @@ def test_a_network_without_a_fully_connected_stage_takes_any_size(tmp_path):
         assert model(torch.rand(1, 1, 24, 40)).shape == (1, 3)
 
 
-def test_what_is_wrong(run, tmp_path):
+def test_a_run_that_cannot_be_loaded_is_refused_with_the_reason(run, tmp_path):
     with pytest.raises(ConvlensError, match="no checkpoint 'bst'; nearest: best"):
         load(f"{run}@bst")
     with pytest.raises(ConvlensError, match="names 2 checkpoints"):
@@ -161,7 +161,7 @@ class TestGrowth:
         grown.save(tmp_path / "grown")
         assert convlens.Result.load(tmp_path / "grown") == grown
 
-    def test_what_is_wrong(self, run):
+    def test_a_run_that_cannot_be_loaded_is_refused_with_the_reason(self, run):
         with pytest.raises(ConvlensError, match="no checkpoints"):
             filters_over_training([])
         other = convlens.wrap(torch.nn.Conv2d(1, 2, 3), size=12)

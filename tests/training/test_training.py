@@ -136,7 +136,7 @@ def test_two_processes_are_one_training(archive, tmp_path):
     assert any((first[key] - start[key]).abs().max() > 1e-3 for key in first)
 
 
-def test_tensorboard(archive, tmp_path):
+def test_tensorboard_has_the_accuracy_of_each_epoch(archive, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     result = train(archive, out=tmp_path / "run", log="tensorboard", **RECIPE)

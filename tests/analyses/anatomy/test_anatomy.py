@@ -152,7 +152,7 @@ def test_multiply_adds_agree_with_closed_forms_and_with_torch(examined):
 # numbers in the literature
 
 
-def test_chapter_figures():
+def test_vgg16_has_the_parameters_costs_and_fields_of_the_chapter():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = anatomy(wrap(network_of("vgg16")))

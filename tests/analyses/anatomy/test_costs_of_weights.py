@@ -21,7 +21,7 @@ class LowRank(nn.Module):
         return self.head(F.conv2d(x, weight).relu().mean((2, 3)))
 
 
-def test_products_of_weights():
+def test_products_of_weights_count_as_torch_counts_them():
     network = LowRank().eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.rand(1, 3, 8, 8))

@@ -135,7 +135,7 @@ def test_parts_of_a_data_set_add_up():
     assert whole["activations"].dtype == torch.int64 and whole["activations"].all()
 
 
-def test_saved_and_drawn(tmp_path):
+def test_a_saved_result_is_equal_when_loaded_and_has_a_picture(tmp_path):
     measured = invariance(wrap(network(), size=SIZE), images(), layer="0", channels=[2])
     measured.save(tmp_path / "out")
     assert Result.load(tmp_path / "out") == measured
@@ -148,6 +148,6 @@ def test_saved_and_drawn(tmp_path):
      ({"layer": "0", "labels": [[1]]}, "1 labels for 12"),
      ({"layer": "0", "labels": [[1]] * 12}, "selectivity needs two"), ({"layer": "4"}, "not maps")],
 )  # fmt: skip
-def test_bad_input(options, message):
+def test_input_that_cannot_be_used_is_refused(options, message):
     with pytest.raises(ConvlensError, match=message):
         invariance(wrap(network(), size=SIZE), images(), **options)

@@ -110,7 +110,7 @@ def test_a_network_as_it_was_initialized_is_broken():
             f"n{9 - label % 10}{label}"), "alphabetical"),
     ],
 )  # fmt: skip
-def test_orders_of_labels(order, words):
+def test_labels_in_another_order_are_named(order, words):
     size = 12
     names = [f"n{9 - k % 10}{k}" for k in range(size)]
     predicted = torch.arange(60) % size

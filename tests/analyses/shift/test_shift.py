@@ -240,6 +240,6 @@ def test_saved_result_is_equal(tmp_path):
      (images(), {"labels": [[1], None, [99]]}, r"a label outside 0 to .* \(99\)"),
      (images(), {"every": -1}, "every"), (images() * 2, {}, "outside the model's bounds")],
 )  # fmt: skip
-def test_bad_input(batch, options, message):
+def test_input_that_cannot_be_used_is_refused(batch, options, message):
     with pytest.raises(ConvlensError, match=message):
         shift(built(*STRIDED), batch, **options)

@@ -45,7 +45,7 @@ def test_a_stride_keeps_only_multiples_of_itself():
     assert f"difference: {100 * odd.error:.0f} % of the variation (RMS)" in texts
 
 
-def test_refusals():
+def test_shifts_and_filters_that_cannot_be_used_are_refused():
     with pytest.raises(convlens.ConvlensError, match="less than half"):
         convlens.translation(noise(), shift=(0, 20), size=40)
     with pytest.raises(convlens.ConvlensError, match="rows and columns"):

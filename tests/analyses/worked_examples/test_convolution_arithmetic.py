@@ -54,7 +54,7 @@ def test_every_written_sum_holds(seed):
     assert convlens.convolution_arithmetic(seed=seed) == convlens.convolution_arithmetic(seed=seed)
 
 
-def test_padding_and_stride():
+def test_padding_and_stride_give_the_correlation_of_scipy():
     image = torch.arange(20.0).view(4, 5)
     kernel = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0], [2.0, 0.0, -1.0]])
     result = convlens.convolution_arithmetic(image, kernel, padding=1, stride=2)

@@ -10,7 +10,7 @@ import convlens
     ("inputs", "outputs", "kernel", "size", "padding", "stride", "bias"),
     [(3, 2, 3, 32, 1, 1, True), (5, 7, 4, 19, 0, 3, False), (1, 6, 5, 28, 2, 2, True)],
 )
-def test_against_torch(inputs, outputs, kernel, size, padding, stride, bias):
+def test_counts_are_those_of_a_layer_of_torch(inputs, outputs, kernel, size, padding, stride, bias):
     layer = torch.nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=bias)
     output = layer(torch.zeros(1, inputs, size, size))
     result = convlens.layer_arithmetic(
@@ -32,7 +32,7 @@ def test_vgg16_by_default():
     assert texts.count("… 61 more") == 2
 
 
-def test_refusals():
+def test_layers_that_cannot_exist_are_refused():
     with pytest.raises(convlens.ConvlensError, match="at least 1 of each"):
         convlens.layer_arithmetic(0, 4)
     with pytest.raises(convlens.ConvlensError, match="shorter than the filter"):

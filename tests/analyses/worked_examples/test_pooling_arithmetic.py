@@ -18,7 +18,7 @@ def pooled(values, window, stride, summarize):
 
 
 @pytest.mark.parametrize(("window", "stride"), [(2, None), (3, 1), (2, 1)])
-def test_against_loops(window, stride):
+def test_pooled_maps_are_those_of_plain_loops(window, stride):
     values = torch.randint(0, 10, (5, 6), generator=torch.Generator().manual_seed(0)).float()
     result = convlens.pooling_arithmetic(values, window=window, stride=stride, shifts=[(1, -2)])
     shifted = torch.zeros(5, 6)
@@ -55,7 +55,7 @@ def test_the_figure_shows_all_numbers():
     assert texts.count("18") == 2
 
 
-def test_refusals():
+def test_maps_and_windows_that_are_too_large_are_refused():
     with pytest.raises(convlens.ConvlensError, match="at most 12"):
         convlens.pooling_arithmetic(torch.zeros(20, 20))
     with pytest.raises(convlens.ConvlensError):

@@ -20,7 +20,7 @@ def fitting_starts(size, kernel, padding, stride, dilation):
 
 
 @pytest.mark.parametrize("dilation", [1, 2])
-def test_against_a_search(dilation):
+def test_windows_and_output_are_those_of_a_search_and_of_torch(dilation):
     for size, kernel, padding, stride in itertools.product((5, 6, 9), (1, 2, 3), (0, 1), (1, 2, 3)):
         grid = convlens.window_grid(size, kernel, padding=padding, stride=stride, dilation=dilation)
         assert grid.starts == fitting_starts(size, kernel, padding, stride, dilation)
@@ -33,7 +33,7 @@ def test_against_a_search(dilation):
         assert grid.equation().endswith(f"= {grid.output}")
 
 
-def test_same_padding():
+def test_same_padding_keeps_the_size_divided_by_the_stride():
     assert convlens.window_grid(6, 3, padding="same").output == 6
     assert convlens.window_grid(7, 3, padding="same", stride=2).output == 4
     even = convlens.window_grid(6, 2, padding="same")
@@ -55,7 +55,7 @@ def test_large_images_are_cut_off():
     assert "The upper left corner: 16 of 228 and 8 of 55 cells." in texts
 
 
-def test_refusals():
+def test_windows_that_do_not_fit_are_refused():
     with pytest.raises(convlens.ConvlensError, match="shorter than the filter"):
         convlens.window_grid(2, 3)
     with pytest.raises(convlens.ConvlensError, match="stride 0"):

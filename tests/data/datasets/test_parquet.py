@@ -79,7 +79,7 @@ def test_names_that_no_folder_can_have(files, tmp_path):
     assert ParquetPhotos(path).name(0) == ParquetPhotos(path)[0].name == "u-000000"
 
 
-def test_which_column(files, tmp_path):
+def test_the_column_with_photos_is_found(files, tmp_path):
     first, text = [files[0].read_bytes()], ["x"]
     for number, (columns, choice) in enumerate(
         (
@@ -108,7 +108,7 @@ def test_which_column(files, tmp_path):
         ({"image": [{"width": 3}]}, None, r"no column with photos .*: image \(struct\)"),
     ],
 )
-def test_wrong_columns(tmp_path, columns, expected, words):
+def test_columns_that_cannot_be_used_are_refused_in_one_line(tmp_path, columns, expected, words):
     path = write(tmp_path / "t.parquet", columns)
     with pytest.raises(ConvlensError, match=words) as caught:
         ParquetPhotos(path, expected)
@@ -138,7 +138,7 @@ def test_files_that_cannot_be_used(files, tmp_path):
     assert len(ParquetPhotos([tmp_path / "none.parquet", whole])) == 9
 
 
-def test_without_pyarrow(tmp_path, monkeypatch):
+def test_a_missing_pyarrow_is_named_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(ConvlensError, match=r"need pyarrow.*pip install 'convlens\[parquet\]'"):
         ParquetPhotos(tmp_path)

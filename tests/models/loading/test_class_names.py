@@ -27,7 +27,7 @@ NAMES = ("hen", "emu, big bird")
         ("index.json", json.dumps({"0": ["n1", "hen"], "1": ["n2", "emu, big bird"]})),
     ],
 )
-def test_files_of_names(name, text, tmp_path):
+def test_files_in_every_form_give_the_same_names(name, text, tmp_path):
     (tmp_path / name).write_text(text, encoding="utf-8")
     assert read_class_names(tmp_path / name) == NAMES
 

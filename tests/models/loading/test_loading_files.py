@@ -123,7 +123,7 @@ def test_pickle_that_wants_to_run_code(kind, tmp_path, nets):
 
 
 @pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
-def test_damaged_files(name, tmp_path, nets, state):
+def test_damaged_weight_files_are_refused_in_one_line(name, tmp_path, nets, state):
     path = save(state, tmp_path / name)
     spec = f"file:{path}@python:{nets}:network"
     whole = path.read_bytes()

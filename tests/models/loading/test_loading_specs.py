@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("no_network")
         ("file:weights.pt@default", "there is no file weights.pt"),
     ],
 )
-def test_unknown_names(spec, says):
+def test_unknown_names_are_refused_with_the_nearest(spec, says):
     assert says in message(spec)
 
 

@@ -42,7 +42,7 @@ def photo():
         "vit_b_16@IMAGENET1K_SWAG_E2E_V1",
     ],
 )
-def test_torchvision_preprocessing(name):
+def test_torchvision_preprocessing_is_that_of_its_transforms(name):
     model = torchvision_model(name, weights=False)
     name, _, tag = name.partition("@")
     weights = torchvision.models.get_model_weights(name)[tag or "DEFAULT"]
@@ -82,7 +82,7 @@ def test_torchvision_segmentation_is_cropped_to_a_square():
         "convnextv2_nano.fcmae_ft_in22k_in1k_384",  # squashed
     ],
 )
-def test_timm_preprocessing(name):
+def test_timm_preprocessing_is_that_of_its_transforms(name):
     if not timm.is_model_pretrained(name):
         pytest.skip(f"this timm has no {name}")
     model = timm_model(name, weights=False)

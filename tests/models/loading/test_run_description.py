@@ -88,7 +88,7 @@ def test_fields_that_no_training_writes(name, value, tmp_path):
     assert "\n" not in str(caught.value) and name.split(".")[-1] in str(caught.value)
 
 
-def test_a_right_description():
+def test_a_right_description_has_no_damage():
     assert find_damage(DESCRIBED) == ""
     assert find_damage(changed("preprocessing.interpolation", "x" * 999)) == ""  # Model refuses it
     assert len(find_damage(changed("network.name", ["x"] * 999))) < 100
@@ -106,7 +106,7 @@ def test_a_right_description():
         ("\udcff", "cannot be read"),
     ],
 )
-def test_other_contents(text, words, tmp_path):
+def test_files_with_other_contents_are_refused_in_one_line(text, words, tmp_path):
     (tmp_path / DESCRIPTION).write_text(text, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(ConvlensError, match=words) as caught:
         read_run_folder(tmp_path)

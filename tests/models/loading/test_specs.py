@@ -40,7 +40,7 @@ def here(tmp_path, monkeypatch):
         ("resnet18", "name", "resnet18", None),  # although there is such a folder
     ],
 )
-def test_forms(text, form, reference, architecture, here):
+def test_specs_are_taken_apart_by_their_form(text, form, reference, architecture, here):
     assert parse_spec(text) == Spec(form, reference, architecture)
 
 

@@ -78,7 +78,7 @@ def field_size(model):
     ],
     ids=["dictionary", "Namespace", "SimpleNamespace", "dataclass", "nested", "set"],
 )  # fmt: skip
-def test_changed_settings(settings, read, change):
+def test_changed_settings_are_traced_again(settings, read, change):
     model = convlens.wrap(Configured(settings, read), size=SIZE)
     assert field_size(model) == (3, 3)
     change(settings, 3)
@@ -140,7 +140,7 @@ def softmax_of(network, x):
     return network.head(network.first(x).relu().mean((2, 3))).softmax(1)
 
 
-def test_another_class():
+def test_a_network_of_another_class_is_traced_again():
     network = Plain()
     model = convlens.wrap(network, size=SIZE)
     assert convlens.trace(model).final_activation == ""
