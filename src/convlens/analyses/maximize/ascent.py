@@ -145,14 +145,9 @@ def ascend(
         parameters.grad = gradient
         optimizer.step()
         if step < _RESTART_STEPS and not bool(has_gradient.all()) and start is None:
-            # Rectifiers between these images and the objective are all closed: a stronger start
-            # may open one.
+            contrast = _RESTART_CONTRAST ** (step + 1)
             for index in (~has_gradient).nonzero().flatten().tolist():
-                random_start = parameterization.random_parameters(
-                    [start_draws[index]], contrast=_RESTART_CONTRAST ** (step + 1)
-                )
-                with torch.no_grad():
-                    parameters[index] = random_start[0].to(parameters)
+                _restart(parameters, index, parameterization, start_draws[index], contrast)
         if after_step(step + 1):
             break
     with torch.no_grad():
@@ -163,6 +158,22 @@ def ascend(
         AscentResult(*outcome) for outcome in zip(final, curves, had_gradient.tolist(), strict=True)
     ]
     return results, ended
+
+
+def _restart(
+    parameters: Tensor,
+    index: int,
+    parameterization: Parameterization,
+    draws: torch.Generator,
+    contrast: float,
+) -> None:
+    """Replace the parameters of an image without a gradient by a stronger random start, in place.
+
+    The rectifiers between the image and the objective are all closed; other pixels may open one.
+    """
+    random_start = parameterization.random_parameters([draws], contrast=contrast)
+    with torch.no_grad():
+        parameters[index] = random_start[0].to(parameters)
 
 
 def _penalty(images: Tensor, parameterization: Parameterization, options: AscentOptions) -> Tensor:
