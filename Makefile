@@ -21,8 +21,8 @@ lint: .venv/.test
 
 # Before a commit, in less than a minute: linter, types, and quick tests of the core.
 check: lint
-	$(PYTEST) -m "not slow" tests/test_*.py tests/drawing tests/html tests/tracing/test_trac*.py \
-		tests/tracing/receptive_field tests/models/test_model.py \
+	$(PYTEST) -m "not slow" tests/test_*.py tests/capture tests/drawing tests/html \
+		tests/tracing/test_trac*.py tests/tracing/receptive_field tests/models/test_model.py \
 		--deselect tests/test_default_dtype.py --deselect tests/test_order_of_calls.py \
 		--deselect tests/tracing/receptive_field/test_fields_blind.py
 
