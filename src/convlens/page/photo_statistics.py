@@ -10,7 +10,7 @@ from convlens.passes.proportion import Proportion
 
 
 @dataclass(frozen=True)
-class Answers:
+class RightAnswers:
     """How many labeled photos are classified as expected.
 
     Attributes:
@@ -53,14 +53,14 @@ class Flips:
         return "broken" if 2 * self.noise.count >= self.noise.total else "look"
 
 
-def count_answers(photos: Sequence[ReportPhoto]) -> Answers | None:
+def count_answers(photos: Sequence[ReportPhoto]) -> RightAnswers | None:
     """How many labeled photos are classified as expected; None without labels."""
     labeled = [number for number, photo in enumerate(photos) if photo.right is not None]
     if not labeled:
         return None
     wrong = [number for number in labeled if not photos[number].right]
     wrong.sort(key=lambda number: -photos[number].probabilities[0])
-    return Answers(Proportion.from_counts(len(labeled) - len(wrong), len(labeled)), wrong)
+    return RightAnswers(Proportion.from_counts(len(labeled) - len(wrong), len(labeled)), wrong)
 
 
 def count_flips(result: PhotoCards, photos: Sequence[ReportPhoto]) -> Flips | None:

@@ -18,7 +18,7 @@ from convlens.page.section import Section
 
 
 @dataclass(frozen=True)
-class View:
+class SectionView:
     """What one section shows.
 
     Attributes:
@@ -30,7 +30,7 @@ class View:
     left_out: tuple[str, ...]
 
 
-def view_sections(sections: Sequence[Section], inputs: Inputs) -> dict[str, View]:
+def view_sections(sections: Sequence[Section], inputs: Inputs) -> dict[str, SectionView]:
     """Pictures and drawings of each section that has a result, within its budget of bytes."""
     views = {}
     for section in sections:
@@ -45,7 +45,7 @@ def view_sections(sections: Sequence[Section], inputs: Inputs) -> dict[str, View
                 f"{pictures.missing} pictures do not fit into the {pictures.limit / 1e6:.3g} MB "
                 f"of the section {section.title}"
             )
-        views[section.name] = View(variables, tuple(left_out))
+        views[section.name] = SectionView(variables, tuple(left_out))
     return views
 
 
@@ -53,7 +53,7 @@ def render(
     sections: Sequence[Section],
     inputs: Inputs,
     report: Report,
-    views: Mapping[str, View],
+    views: Mapping[str, SectionView],
     first_screen: FirstScreen,
 ) -> str:
     """The page as HTML.
@@ -106,7 +106,7 @@ def _render_section(
     inputs: Inputs,
     report: Report,
     data: dict[str, Any],
-    view: View | None,
+    view: SectionView | None,
     parts: Markup,
 ) -> _Rendered:
     if view is None:

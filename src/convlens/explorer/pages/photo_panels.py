@@ -68,7 +68,7 @@ class MapPanel:
 
 
 @dataclass(frozen=True)
-class UnitActivation:
+class PinnedActivation:
     """The activation of one channel at the pinned position.
 
     Attributes:
@@ -102,7 +102,7 @@ class UnitPanel:
     position: tuple[int, int]
     summary: str
     seen: Picture | None
-    activations: list[UnitActivation]
+    activations: list[PinnedActivation]
     channels: int
     is_convolution: bool
     reproduction: Reproduction
@@ -231,7 +231,7 @@ async def make_unit_panel(
         summary=field.summary(),
         seen=budget.thumbnail(inside, _SEEN) if inside.numel() else None,
         activations=[
-            UnitActivation(channel, float(column[channel]), float(lower[channel]))
+            PinnedActivation(channel, float(column[channel]), float(lower[channel]))
             for channel in order
         ],
         channels=len(maps),
