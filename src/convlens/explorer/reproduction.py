@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from convlens.models.loading.load_options import load_options
+from convlens.models.loading.load_options import load_line, load_options
 from convlens.models.model import Model
 
 
@@ -30,9 +30,9 @@ class Reproducer:
     """
 
     def __init__(self, model: Model, seed: int) -> None:
-        self._has_spec = model.spec is not None
-        self._words, arguments = load_options(model, seed)
-        self._arguments = ", ".join(arguments)
+        self._model = model
+        self._seed = seed
+        self._words, _ = load_options(model, seed)
 
     def __call__(self, words: Sequence[str], call: str) -> Reproduction:
         """A reproduction.
@@ -42,7 +42,7 @@ class Reproducer:
                 model; none where no command computes it.
             call: the Python expression, with `model` for the model.
         """
-        has_command = self._has_spec and bool(words)
+        has_command = self._model.spec is not None and bool(words)
         return Reproduction(
             shlex.join(["convlens", *words, *self._words]) if has_command else None,
             f"import convlens\n{self.load_line()}\nresult = {call}",
@@ -54,6 +54,4 @@ class Reproducer:
         Args:
             variable: name of the model in the code; default: "model".
         """
-        if self._has_spec:
-            return f"{variable} = convlens.load({self._arguments})"
-        return f"# {variable}: your own network, in convlens.wrap(...)"
+        return load_line(self._model, self._seed, variable)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from convlens.models.folder_labels import folder_labels
 from convlens.models.label_tables import name_class
-from convlens.models.loading.load_options import load_options
+from convlens.models.loading.load_options import load_line, load_options
 from convlens.models.model import Model
 from convlens.page.result import ReportPhoto, Reproduction
 
@@ -34,11 +34,8 @@ class Reproducer:
         self._model = model
         self._num_classes = num_classes
         self._labels = labels
-        self._options, arguments = load_options(model, seed)
-        if model.spec is None:
-            self._load = "# model: your own network, in convlens.wrap(...)"
-        else:
-            self._load = f"model = convlens.load({', '.join(arguments)})"
+        self._options, _ = load_options(model, seed)
+        self._load = load_line(model, seed)
 
     def reproduction(
         self,

@@ -11,7 +11,7 @@ run_photos.py       the photos in a run folder
 checkpoints.py      `load_checkpoints`: all checkpoints of a training
 class_names.py      class names from files and checkpoints
 labels_of_spec.py   class names that are known before torch is imported
-load_options.py     the options that load the same Model again
+load_options.py     the options, and the line of Python, that load the same Model again
 demo_photos.py      the demonstration photos
 default_photos.py   the photos of a network where the user gives none
 """

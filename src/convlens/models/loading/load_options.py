@@ -1,4 +1,4 @@
-"""The options that load a model again: words of a command line, and arguments of `load`."""
+"""What loads a model again: words of a command line, arguments of `load`, a line of Python."""
 
 from convlens.models.model import Model
 
@@ -38,3 +38,25 @@ def load_options(model: Model, seed: int = 0) -> tuple[list[str], list[str]]:
         words += ["--seed", str(seed)]
         arguments.append(f"seed={seed}")
     return words, arguments
+
+
+def load_line(model: Model, seed: int = 0, variable: str = "model") -> str:
+    """The line of Python that makes the same model again.
+
+    Args:
+        model: as `load_options` takes it.
+        seed: as `load_options` takes it; default 0.
+        variable: name of the model in the code; default: "model".
+
+    Returns:
+        A call of `convlens.load`; for a wrapped network a comment that names what to fill in.
+
+    Example:
+        >>> import torch, convlens
+        >>> load_line(convlens.wrap(torch.nn.Conv2d(3, 4, 3)), variable="first")
+        '# first: your own network, in convlens.wrap(...)'
+    """
+    if model.spec is None:
+        return f"# {variable}: your own network, in convlens.wrap(...)"
+    _, arguments = load_options(model, seed)
+    return f"{variable} = convlens.load({', '.join(arguments)})"
