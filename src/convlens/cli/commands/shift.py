@@ -69,7 +69,8 @@ def shift(
             f"channels of {len(channels_of_layers)} layers; give channels of one layer"
         )
     with inputs.prepare_pass() as pass_options:
-        for layer, channels in channels_of_layers.items():
+        if channels_of_layers:
+            ((layer, channels),) = channels_of_layers.items()
             remaining = invariance(
                 inputs.model,
                 inputs.dataset,
