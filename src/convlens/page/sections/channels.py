@@ -220,10 +220,11 @@ def _telling_channels(inputs: Inputs, result: Channels) -> tuple[str, ...]:
     half = max(inputs.model.size) / 2
     layers = [layer for layer in result.patches.layers if layer.shown]
     local = [layer for layer in layers if layer.field_size and max(layer.field_size) <= half]
-    for layer in (local or layers)[-1:]:
-        shown = [channel for channel in layer.shown if channel.photos]
-        return tuple(f"{layer.layer}:{channel.channel}" for channel in shown[:4])
-    return ()
+    if not layers:
+        return ()
+    layer = (local or layers)[-1]
+    shown = [channel for channel in layer.shown if channel.photos]
+    return tuple(f"{layer.layer}:{channel.channel}" for channel in shown[:4])
 
 
 def _view_layer(
