@@ -74,6 +74,20 @@ def percent(share: float, decimals: int = 0) -> str:
     return f"{share:.{decimals}%}".replace("%", " %")
 
 
+def signed(value: float, decimals: int = 2) -> str:
+    """A number with its sign; zero is positive.
+
+    Args:
+        value: the number.
+        decimals: decimal places; default 2.
+
+    Example:
+        >>> signed(8.4), signed(-0.25), signed(-0.001)
+        ('+8.40', '−0.25', '+0.00')
+    """
+    return f"{value:+z.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+
+
 def interval(low: float, high: float) -> str:
     r"""The ends of the interval of a share of 0 to 1, in whole percent.
 

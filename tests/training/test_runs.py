@@ -139,7 +139,7 @@ class TestGrowth:
 
     def test_picture_has_a_row_a_filter_and_a_column_a_step(self, run):
         grown = filters_over_training(load_checkpoints(run))
-        picture = grown.pictures()["over_training"]
+        picture = grown.pictures()["over training"]
         step = 44 // 5 * 5 + 4
         tiles = [enlarge(tile, 8) for tile in grown.filters[0].tiles()]
         top, left = corner(picture, tiles[0])
@@ -150,8 +150,8 @@ class TestGrowth:
 
     def test_picture_tells_the_steps(self, run):
         grown = filters_over_training(load_checkpoints(run))
-        picture = grown.pictures()["over_training"]
-        two = replace(grown, steps=(0, 7, 9)).pictures()["over_training"]
+        picture = grown.pictures()["over training"]
+        two = replace(grown, steps=(0, 7, 9)).pictures()["over training"]
         rows, columns = (picture != two).any(dim=2).nonzero().T
         assert len(rows) > 0
         assert int(rows.max() - rows.min()) < 12 and int(columns.max() - columns.min()) < 12

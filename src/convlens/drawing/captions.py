@@ -61,7 +61,7 @@ def add_color_bar(picture: Tensor, colors: Tensor, marks: Sequence[str], unit: s
     text_room = max(
         _LEAST_NUMBER_WIDTH,
         *map(text_width, marks),
-        *(text_width(line) - wide - _GAP for line in under),
+        *(text_width(line) - wide for line in under),
     )
     below = high + (_GAP + LINE * len(under) if under else 0)
     left = picture.shape[1] + _GAP

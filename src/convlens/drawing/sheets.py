@@ -28,8 +28,9 @@ def make_sheet(
     """Arrange pictures in rows from the top left, with captions; tiles are not resized.
 
     Args:
-        tiles: uint8 `(H, W, 3)` each, framed by a thin line; None leaves a cell empty. Smaller
-            tiles are at the lower left of their cells, next to their captions.
+        tiles: uint8 `(H, W, 3)` each, framed by a thin line; None leaves a cell empty. A row
+            is as high as its highest tile; smaller ones are at the lower left of their cells, next
+            to their captions.
         columns: largest number of tiles in a row.
         captions: text below each tile, broken into lines as wide as the widest tile; default: none.
         heads: text above each column; of several lines the first is at the left end of the tile,
@@ -52,35 +53,37 @@ def make_sheet(
             f"give one or more tiles, and a caption for each or none"
         )
     columns = min(columns, len(tiles))
-    rows = -(-len(tiles) // columns)
-    height = max(len(tile) for tile in drawn)
+    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+    heights = [max((len(tile) for tile in row if tile is not None), default=0) for row in rows]
     widest = max(tile.shape[1] for tile in drawn)
     under = [wrap_text(caption, max(widest, least)) for caption in captions]
     above = [head.split("\n") for head in heads]
     beside = [side.split("\n") for side in sides]
+    for row, lines in enumerate(beside):
+        heights[row] = max(heights[row], LINE * len(lines))
     wide_words = [text_width(line) for lines in under for line in lines]
     width = max([widest, *wide_words, *(sum(map(text_width, lines)) for lines in above)])
     beneath = max(map(len, under), default=0) * LINE + (_TEXT_GAP if under else 0)
     side = max((text_width(line) for lines in beside for line in lines), default=0)
     left = side + (_SIDE_GAP if sides else 0) + _MARGIN
     top = (LINE + _TEXT_GAP if heads else 0) + _MARGIN
-    step_y, step_x = height + beneath + gap, width + gap
+    step_x = width + gap
+    tops = [top + sum(heights[:row]) + row * (beneath + gap) for row in range(len(rows))]
     picture = torch.tensor(PAPER, dtype=torch.uint8).repeat(
-        top + rows * step_y - gap + _MARGIN, left + columns * step_x - gap + _MARGIN, 1
+        tops[-1] + heights[-1] + beneath + _MARGIN, left + columns * step_x - gap + _MARGIN, 1
     )
     words: list[Word] = []
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
-        y, x = top + row * step_y, left + column * step_x
+        x, lower = left + column * step_x, tops[row] + heights[row]
         if tile is not None:
             high, wide = tile.shape[:2]
-            lower = y + height
             edge = torch.tensor(_EDGE, dtype=torch.uint8)
             picture[lower - high - 1 : lower + 1, x - 1 : x + wide + 1] = edge
             picture[lower - high : lower, x : x + wide] = tile
         if under:
             words += [
-                (x, y + height + _TEXT_GAP + number * LINE, line)
+                (x, lower + _TEXT_GAP + number * LINE, line)
                 for number, line in enumerate(under[index])
             ]
     for column, lines in enumerate(above):
@@ -89,8 +92,8 @@ def make_sheet(
             words.append((left + column * step_x + right, _MARGIN, line))
     for row, lines in enumerate(beside):
         for at, line in _spread(lines):
-            down = at * (height - SIZE - 2)
-            words.append((left - _SIDE_GAP - text_width(line), top + row * step_y + down, line))
+            down = at * (heights[row] - SIZE - 2)
+            words.append((left - _SIDE_GAP - text_width(line), tops[row] + down, line))
     return draw_text(picture, words)
 
 

@@ -329,7 +329,7 @@ class TestFitGabor:
         result = fit_gabor(network(weights.float()), null_size=200)
         result.save(tmp_path / "fits")
         assert convlens.Result.load(tmp_path / "fits") == result
-        assert list(result.pictures()) == ["fits", "filters_and_fits", "orientations"]
+        assert list(result.pictures()) == ["fits", "filters and fits", "orientations"]
         share = sum(verdict == GABOR for verdict in result.verdicts) / 5
         assert f"{100 * share:.0f} % are Gabor-like" in result.summarize_r2()
         assert f"R² {sorted(result.r2.tolist())[2]:.2f} in the median" in result.summarize_r2()
@@ -339,7 +339,7 @@ class TestFitGabor:
         # Its number and its verdict stand at each filter, which itself stays as it is.
         renumbered = replace(result, filters=replace(result.filters, channels=(0, 1, 2, 3, 7)))
         others = renumbered.pictures()
-        for name, at_once in (("fits", 1), ("filters_and_fits", 2)):
+        for name, at_once in (("fits", 1), ("filters and fits", 2)):
             changed = (result.pictures()[name] != others[name]).any(dim=2)
             assert 0 < int(changed.sum()) < 60 * at_once
         assert holds(others["fits"], result.triples()[0][1])

@@ -160,7 +160,7 @@ class FeatureDetector(NetworkResult):
 
     def pictures(self) -> dict[str, Tensor]:
         """The figure."""
-        return {"feature_detector": render_figure(self.figure(), dpi=150)}
+        return {"feature detector": render_figure(self.figure(), dpi=150)}
 
 
 def _draw(detector: FeatureDetector) -> "Figure":

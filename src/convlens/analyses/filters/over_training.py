@@ -127,7 +127,7 @@ class FiltersOverTraining(NetworkResult):
         level = [F.pad(block, (0, 0, 0, 0, 0, height - len(block)), value=255) for block in blocks]
         picture = self.filters[0].add_weight_bar(make_grid(level, len(level), gap=2 * factor))
         return {
-            "over_training": add_title(
+            "over training": add_title(
                 picture, f"{self.layer}: {counted(len(columns[0]), 'filter')} over training",
                 "rows: channels; columns: training steps done",
             )

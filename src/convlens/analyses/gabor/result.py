@@ -240,7 +240,7 @@ class GaborFit(NetworkResult):
                 f"{self.filters.layer}: filter, nearest Gabor function, residual, by channel",
                 self.summary(),
             ),
-            "filters_and_fits": self._draw_side_by_side(),
+            "filters and fits": self._draw_side_by_side(),
             "orientations": plot_orientations(
                 [float(self.orientation[number]) for number in self.waves],
                 [float(self.frequency[number]) for number in self.waves],

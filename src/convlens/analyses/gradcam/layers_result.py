@@ -13,7 +13,7 @@ from convlens.drawing import Panel, add_caption, picture_figure
 from convlens.errors import ConvlensError
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult
-from convlens.wording import counted, enumerated
+from convlens.wording import counted, enumerated, signed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,7 +92,9 @@ class GradCamLayers(NetworkResult):
         for image, names in enumerate(coarsest.names):
             photo = draw.enlarge_photo(photos[image])
             for rank, name in enumerate(names):
-                tiles = [add_caption(photo, f"{name}, {coarsest.scores[image, rank]:+.2f}")]
+                tiles = [
+                    add_caption(photo, f"{name}, {signed(float(coarsest.scores[image, rank]))}")
+                ]
                 for layer, cam, scale, pixels in zip(
                     self.layers, self.gradcams, scales, overlays, strict=True
                 ):

@@ -112,7 +112,7 @@ class ImageTensor(Result):
 
     def pictures(self) -> dict[str, Tensor]:
         """The figure."""
-        return {"image_tensor": render_figure(self.figure(), dpi=150)}
+        return {"image tensor": render_figure(self.figure(), dpi=150)}
 
     def _equation(self, channel: int) -> str:
         """How the first written number of a channel is normalized."""
