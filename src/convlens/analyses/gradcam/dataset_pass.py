@@ -22,6 +22,7 @@ from convlens.analyses.gradcam.boxes import ObjectBox
 from convlens.analyses.gradcam.dataset_result import GradCams
 from convlens.analyses.gradcam.options import GradCamKeywords, GradCamOptions, spell_out_options
 from convlens.analyses.gradcam.overview import finish_folder
+from convlens.analyses.gradcam.pointing_game import PointingTotals
 from convlens.analyses.gradcam.randomization import check_counts, randomization
 from convlens.analyses.gradcam.randomization_result import Randomization
 from convlens.analyses.gradcam.table import SCORES, write_tables
@@ -175,20 +176,35 @@ def gradcams(
         if randomize > 0:
             check = _randomize(work, readable[:randomize], stages, draws, pass_options)
             check.save(folder / _RANDOMIZATION)
-        result = GradCams(
-            folder=str(out),
-            photos=tuple(work.names[number] for number in readable),
-            skipped=skipped,
-            layers=tuple(group.name for group in work.node_groups),
-            reasons=tuple(group.reason for group in work.node_groups),
-            scales=scales,
-            pointing=totals if boxes is not None else None,
-            randomization=check,
-            prediction_rule=_prediction_rule(work),
-            warnings=warnings_so_far(),
+        result = _make_result(
+            work, out, readable, skipped, scales, totals if boxes is not None else None, check
         )
         finish_folder(folder, result, command=command)
     return result
+
+
+def _make_result(
+    work: MapWork,
+    out: str | Path,
+    readable: Sequence[int],
+    skipped: dict[str, str],
+    scales: tuple[float, ...],
+    pointing: PointingTotals | None,
+    randomization: Randomization | None,
+) -> GradCams:
+    """The result of the photos that can be read, by their numbers."""
+    return GradCams(
+        folder=str(out),
+        photos=tuple(work.names[number] for number in readable),
+        skipped=skipped,
+        layers=tuple(group.name for group in work.node_groups),
+        reasons=tuple(group.reason for group in work.node_groups),
+        scales=scales,
+        pointing=pointing,
+        randomization=randomization,
+        prediction_rule=_prediction_rule(work),
+        warnings=warnings_so_far(),
+    )
 
 
 def _check_combination(
