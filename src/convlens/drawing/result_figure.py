@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 from convlens.drawing.palette import CURVES
 
@@ -17,7 +18,7 @@ CSS_DPI = 96  # CSS pixels for each inch
 
 _VECTOR_DPI = 300  # of the pictures inside an SVG or PDF file
 _VECTOR = ("svg", "pdf", "eps", "ps")
-_STYLE = {"axes.prop_cycle": matplotlib.cycler(color=CURVES)}
+_STYLE: dict[Any, Any] = {"axes.prop_cycle": cycler(color=CURVES)}
 
 
 class ResultFigure(Figure):
