@@ -11,8 +11,8 @@ from convlens.analyses.comparison import pair_pictures
 from convlens.analyses.comparison.answers.answers import AnswerChanges, AnswerPair
 from convlens.analyses.comparison.explanations import HOW_TO_READ
 from convlens.analyses.comparison.layers.layer_differences import LayerDifferences
-from convlens.analyses.comparison.similarity.channel_matching import ChannelMatching
-from convlens.analyses.comparison.similarity.cka import Cka
+from convlens.analyses.comparison.similarity.channel_matching_result import ChannelMatching
+from convlens.analyses.comparison.similarity.cka_result import Cka
 from convlens.analyses.comparison.weights.weights import WeightChanges
 from convlens.analyses.filters.filters import Filters
 from convlens.analyses.gradcam.result import GradCam

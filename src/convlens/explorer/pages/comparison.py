@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from convlens.analyses.comparison.similarity.cka import Cka
+from convlens.analyses.comparison.similarity.cka_result import Cka
 from convlens.errors import ConvlensError, suggest
 from convlens.explorer.assets import ASSETS
 from convlens.explorer.comparison import (
