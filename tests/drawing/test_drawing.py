@@ -228,7 +228,7 @@ class TestPlace:
     def test_bad_centers(self):
         cells, good = torch.zeros(2, 2), torch.tensor([0.0, 1.0])
         for bad in ([1.0, 0.0], [0.0, torch.nan], [0.0], [0.0, 1.0, 2.0]):
-            with pytest.raises(ConvlensError, match="one each, in order"):
+            with pytest.raises(ConvlensError, match="give one for each cell, in ascending order"):
                 place_map(cells, good, torch.tensor(bad), (4, 4))
 
 
