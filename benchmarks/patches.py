@@ -46,6 +46,8 @@ TARGETS = {"top patches": 1.05, "all statistics": 1.3}
 PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "photos" / "imagenet"
 HOW = (
     f"convlens: post side of every convolution, after {PREVIOUS_BATCHES} other batches",
+    "convlens: a copy of the network with batch normalizations folded into convolutions, made in "
+    "each call, so that it may take less than the floor",
     "reading every map once: the least cost of any pass over all channels",
     "zennit-crp, tables only: forward hooks on every convolution, its ActMax tables, k = 40",
     "zennit-crp: FeatureVisualization.run, which also computes gradients for its relevance, writes "

@@ -1,7 +1,8 @@
 """Activations and gradients at the nodes of a trace, with no more work than they need.
 
-nodes.py         `capture_nodes` and `stream_nodes`: the activations at nodes
-forward_pass.py  the forward pass that ends at the last of them
-gradients.py     gradients to captured tensors
-tiles.py         the maps of large images, in tiles
+nodes.py            `capture_nodes` and `stream_nodes`: the activations at nodes
+forward_pass.py     the forward pass that ends at the last of them
+folded_networks.py  copies of networks without batch normalizations, which run faster
+gradients.py        gradients to captured tensors
+tiles.py            the maps of large images, in tiles
 """

@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from convlens.capture.folded_networks import guard_network
 from convlens.capture.forward_pass import Capture
 from convlens.models.model import Model
-from convlens.runtime.guard import preserve_network
 from convlens.tracing.memory import check_run_fits
 from convlens.tracing.trace import Trace
 
@@ -59,7 +59,8 @@ def capture_nodes(
     )
     if images.is_inference() and not torch.is_inference_mode_enabled():
         images = images.clone()  # autograd cannot save inference tensors
-    with preserve_network(model.network) as network, torch.set_grad_enabled(needs_graph):
+    guard = guard_network(model, trace, set(requested))
+    with guard as network, torch.set_grad_enabled(needs_graph):
         capture = Capture(
             trace, len(images), set(requested), set(gradient_nodes), substitutes=substitutes or {}
         )
@@ -93,6 +94,6 @@ def stream_nodes(
     """
     model.check_shape(images)
     check_run_fits(trace, len(images), nodes, (), model.dtype, model.device, streamed=True)
-    with preserve_network(model.network) as network, torch.no_grad():
+    with guard_network(model, trace, set(nodes)) as network, torch.no_grad():
         capture = Capture(trace, len(images), set(nodes), set(), callback=callback)
         capture.run(model, network, model.normalize(images))

@@ -16,6 +16,7 @@ from convlens import __version__
 from convlens.analyses.anatomy.anatomy import Anatomy, anatomy
 from convlens.analyses.gradcam.boxes import read_boxes
 from convlens.cache.folder import disk_cache
+from convlens.capture.folded_networks import keep_folded_networks
 from convlens.data.photo_names import describe_unmatched, find_keys
 from convlens.data.prepared_photos import PREPARED_PHOTOS
 from convlens.data.sampling import spread
@@ -47,6 +48,7 @@ Classes = str | int | Sequence[str | int]
 
 
 @disk_cache()
+@keep_folded_networks()
 @PREPARED_PHOTOS.keep()
 def report(
     model: Model,

@@ -4,6 +4,7 @@ from collections.abc import Generator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 
+from convlens.capture.folded_networks import keep_folded_networks
 from convlens.passes.job import FinishedBatches, Job
 from convlens.runtime.guard import preserve_network
 from convlens.runtime.precision import full_precision
@@ -24,6 +25,7 @@ class LocalEngine:
         with (
             preserve_network(job.model.network),
             full_precision(),
+            keep_folded_networks(),
             closing(job.source.batches(job.spans)) as batches,
         ):
             for batch in batches:

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
+from convlens.capture.folded_networks import fold_batch_norms
 from convlens.capture.nodes import stream_nodes
 from convlens.capture.tiles import TileStream, explain_refusal
 from convlens.errors import ConvlensError, PhotoError
@@ -219,6 +220,7 @@ class ReducerWork:
         """The reducer's state of no images."""
         return self.reducer.initial_state()
 
+    @fold_batch_norms()
     def process_batch(self, state: State, images: Tensor, ids: Tensor) -> None:
         """Run the network on a batch and update the reducer's state with its values."""
         if isinstance(self.reducer, TiledReducer) and self._tiles.runs_in_tiles(images[:1]):

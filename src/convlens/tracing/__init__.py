@@ -12,6 +12,7 @@ multiply_adds.py        costs
 registry.py             `register_operation`: rules of users
 operation_view.py       what a rule receives
 convolutions.py         convolutions with the nodes of their channels
+batch_norm_pairs.py     convolutions before batch normalizations
 sides.py                the sides of a layer
 selection.py            layers, channels, units and sides by name
 channel_names.py        names of channels and units

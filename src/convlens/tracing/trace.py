@@ -13,6 +13,7 @@ from torch import Tensor
 from convlens.errors import ConvlensError, TraceError, suggest
 from convlens.models.output_head import PROBABILITIES, choose_output_head
 from convlens.tracing.batch import Batch
+from convlens.tracing.batch_norm_pairs import BatchNormPair, find_batch_norm_pairs
 from convlens.tracing.capture_points import find_capture_point
 from convlens.tracing.convolutions import Convolution, find_convolutions
 from convlens.tracing.dimensions import Axes, MapDims, channels_first, find_map_dims
@@ -326,6 +327,11 @@ class Trace:
     def convolutions(self) -> tuple[Convolution, ...]:
         """The convolutions in the order of execution, each with the node of its channels."""
         return find_convolutions(self.recording, self.structure, self.on_image)
+
+    @cached_property
+    def batch_norm_pairs(self) -> tuple[BatchNormPair, ...]:
+        """The convolutions whose outputs only a batch normalization reads, in order."""
+        return find_batch_norm_pairs(self.recording, self.structure)
 
     def capture_point(self, node: int) -> NodeName | None:
         """The name under which a node is captured in a run; None if it cannot be captured."""

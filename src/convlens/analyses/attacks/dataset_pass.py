@@ -18,6 +18,7 @@ from convlens.analyses.attacks.robustness import Robustness
 from convlens.analyses.attacks.robustness_reducer import RobustnessReducer
 from convlens.analyses.predictions.photo_labels import check_photo_labels
 from convlens.analyses.predictions.predictions import compute_logits
+from convlens.capture.folded_networks import fold_batch_norms
 from convlens.capture.gradients import enable_gradients
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
@@ -34,6 +35,7 @@ _DIAGNOSED_IMAGES = 4  # enough to see what is wrong with a network
 
 @keep_warnings
 @enable_gradients()
+@fold_batch_norms()
 def robustness(
     model: Model,
     photos: PhotosOrImages,

@@ -7,6 +7,7 @@ is 0: such pixels do not change. Towards a target class the sign is reversed.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from convlens.analyses.attacks.epsilon import Epsilon, parse_epsilons
 from convlens.analyses.attacks.fgsm_result import Fgsm
 from convlens.analyses.attacks.steps import fgsm_step
 from convlens.analyses.predictions.predictions import compute_logits
+from convlens.capture.folded_networks import fold_batch_norms
 from convlens.capture.gradients import enable_gradients
 from convlens.models.labels import class_names
 from convlens.models.model import ImagesLike, Model, check_model
@@ -105,20 +107,22 @@ def fgsm(
     images = to_attackable(images)
     trace = trace_network(model, images)
     criterion = AttackCriterion(classes, labels, target, loss)
-    gradient = loss_gradient(model, trace, images, criterion)
-    signs, logits = gradient.signs, gradient.logits
     scores: list[Tensor] = []
     largest: list[Tensor] = []
-    if score:
-        scores, largest = _score_steps(model, trace, images, signs, sizes)
     noise_logits, logits_again = None, None
-    if score and control:
-        generator = torch.Generator().manual_seed(seed)
-        # Only where the gradient is not 0: the same pixels move, by the same amount.
-        random_signs = torch.randint(0, 2, images.shape, generator=generator) * 2 - 1
-        noise_signs = random_signs.to(signs) * signs.abs()
-        noise_logits = torch.stack(_score_steps(model, trace, images, noise_signs, sizes)[0]).cpu()
-        logits_again = compute_logits_again(model, trace, images)
+    with fold_batch_norms() if score else nullcontext():  # one gradient alone is not worth a copy
+        gradient = loss_gradient(model, trace, images, criterion)
+        signs, logits = gradient.signs, gradient.logits
+        if score:
+            scores, largest = _score_steps(model, trace, images, signs, sizes)
+        if score and control:
+            generator = torch.Generator().manual_seed(seed)
+            # Only where the gradient is not 0: the same pixels move, by the same amount.
+            random_signs = torch.randint(0, 2, images.shape, generator=generator) * 2 - 1
+            noise_signs = random_signs.to(signs) * signs.abs()
+            noise_scores, _ = _score_steps(model, trace, images, noise_signs, sizes)
+            noise_logits = torch.stack(noise_scores).cpu()
+            logits_again = compute_logits_again(model, trace, images)
     pixels = images[0].numel()
     zero_gradients = ((pixels - signs.abs().sum(dim=(1, 2, 3))) / pixels).cpu()
     adversarial_logits = torch.stack(scores).cpu() if score else None

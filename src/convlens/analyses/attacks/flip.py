@@ -17,6 +17,7 @@ from convlens.analyses.attacks.fgsm_result import Fgsm
 from convlens.analyses.attacks.figures import attack_figure, describe_change, draw_change
 from convlens.analyses.attacks.steps import fgsm_step
 from convlens.analyses.predictions.predictions import compute_logits
+from convlens.capture.folded_networks import fold_batch_norms
 from convlens.data.images import encode_png, to_pixels, to_tensor
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_names
@@ -155,6 +156,7 @@ class Flip(NetworkResult):
 
 
 @keep_warnings
+@fold_batch_norms()
 def find_flip(model: Model, attack: Fgsm, *, levels: Sequence[int] = LEVELS, seed: int = 0) -> Flip:
     """Find for each image the smallest 8-bit change, in gray levels, that flips the prediction.
 

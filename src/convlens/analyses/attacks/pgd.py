@@ -31,6 +31,7 @@ from convlens.analyses.attacks.figures import (
 )
 from convlens.analyses.attacks.steps import pgd_start, pgd_step, pgd_step_size
 from convlens.analyses.predictions.predictions import compute_logits
+from convlens.capture.folded_networks import fold_batch_norms
 from convlens.capture.gradients import enable_gradients
 from convlens.models.labels import class_names
 from convlens.models.model import ImagesLike, Model, check_model
@@ -159,6 +160,7 @@ class Pgd(NetworkResult):
 
 @keep_warnings
 @enable_gradients()
+@fold_batch_norms()
 def pgd(
     model: Model,
     images: ImagesLike,

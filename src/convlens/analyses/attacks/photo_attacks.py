@@ -33,6 +33,7 @@ from convlens.analyses.attacks.photo_result import (
     PhotoFlip,
 )
 from convlens.analyses.predictions.photo_labels import check_label_count
+from convlens.capture.folded_networks import keep_folded_networks
 from convlens.data.datasets.photo_dataset import PhotoDataset, as_dataset
 from convlens.data.datasets.pictures import as_photos
 from convlens.data.photo_names import unique_folder_names
@@ -55,6 +56,7 @@ _CURVE, _FLIP, _INTERNAL_CHANGES = "curve", "flip", "internal-changes"
 
 
 @keep_warnings
+@keep_folded_networks()
 def attack_photos(
     model: Model,
     photos: PhotoLike | Sequence[PhotoLike] | PhotoDataset,

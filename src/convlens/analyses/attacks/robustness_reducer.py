@@ -15,6 +15,7 @@ from convlens.analyses.attacks.diagnostics import Diagnostic, diagnose_pgd, diag
 from convlens.analyses.attacks.robustness import FGSM, NOISE, PGD, Curve, Robustness
 from convlens.analyses.attacks.steps import fgsm_step, pgd_start, pgd_step, pgd_step_size
 from convlens.analyses.predictions.predictions import compute_logits
+from convlens.capture.folded_networks import fold_batch_norms
 from convlens.capture.gradients import enable_gradients
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model
@@ -67,6 +68,7 @@ class RobustnessReducer:
         return merged | {"largest_change": largest_change}
 
     @enable_gradients()
+    @fold_batch_norms()
     def process_batch(self, state: State, images: Tensor, ids: Tensor) -> None:
         """Attack a batch `(N, C, H, W)` of the images numbered `ids`, and add to the counts."""
         labels = None

@@ -19,6 +19,7 @@ from convlens.analyses.deepdream.objective import (
 from convlens.analyses.deepdream.octave_loop import OctaveLoop
 from convlens.analyses.deepdream.octaves import load_image, octave_sizes, plan_octaves
 from convlens.analyses.deepdream.result import Dream
+from convlens.capture.folded_networks import fold_batch_norms
 from convlens.capture.gradients import enable_gradients
 from convlens.data.photos import PhotoLike
 from convlens.errors import ConvlensError
@@ -34,6 +35,7 @@ TILE = 640  # pixels of the side of a tile
 
 @keep_warnings
 @enable_gradients()
+@fold_batch_norms()
 def dream(
     model: Model,
     photo: PhotoLike | Tensor,

@@ -12,6 +12,7 @@ from convlens.analyses.error_analysis.photo_selection import read_images
 from convlens.analyses.error_analysis.views import make_views, with_resize
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.analyses.preprocessing_check.variants import list_variants
+from convlens.capture.folded_networks import fold_batch_norms
 from convlens.data.datasets.photo_dataset import PhotoDataset
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
@@ -22,6 +23,7 @@ _BATCH_SIZE = 32
 _LEVELS = (1, 2, 4, 8)  # gray levels by which FGSM changes photos
 
 
+@fold_batch_norms()
 def change_predictions(
     model: Model,
     photos: PhotoDataset | Tensor,

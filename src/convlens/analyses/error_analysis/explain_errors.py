@@ -31,6 +31,7 @@ from convlens.analyses.error_analysis.similar_photos import SimilarPhotos, find_
 from convlens.analyses.gradcam.boxes import ObjectBox
 from convlens.analyses.preprocessing_check.preprocessing_check import check_preprocessing
 from convlens.analyses.preprocessing_check.result import Diagnosis
+from convlens.capture.folded_networks import keep_folded_networks
 from convlens.data.sampling import spread
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model
@@ -55,6 +56,7 @@ class ExaminedErrors:
     right_numbers: Sequence[int]
 
 
+@keep_folded_networks()
 def explain_errors(
     model: Model,
     photos: PhotosOrImages,

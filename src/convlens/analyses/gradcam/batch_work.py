@@ -21,6 +21,7 @@ from convlens.analyses.gradcam.layers_result import GradCamLayers
 from convlens.analyses.gradcam.options import GradCamOptions
 from convlens.analyses.gradcam.result import GradCam
 from convlens.analyses.gradcam.table import curves_folder, load_maps
+from convlens.capture.folded_networks import fold_batch_norms
 from convlens.capture.gradients import enable_gradients
 from convlens.data.datasets.photo_dataset import PhotoDataset
 from convlens.errors import ConvlensError
@@ -103,6 +104,7 @@ class MapWork:
         return {"scales": torch.zeros(len(self.node_groups), dtype=torch.float64)}
 
     @enable_gradients()
+    @fold_batch_norms()
     def process_batch(self, state: State, images: Tensor, ids: Tensor) -> None:
         """Compute and write the maps of a batch."""
         for classes, rows in self._group_by_class_count(ids):

@@ -16,6 +16,7 @@ from torch import Tensor
 from convlens.analyses.gradcam.result import GradCam
 from convlens.analyses.gradcam.targets import NO_CLASS
 from convlens.analyses.predictions.predictions import compute_logits
+from convlens.capture.folded_networks import fold_batch_norms
 from convlens.drawing import new_figure, place_map, render_figure
 from convlens.drawing.palette import ACCENT, MUTED
 from convlens.errors import ConvlensError
@@ -158,6 +159,7 @@ class DeletionInsertion(NetworkResult):
 
 
 @keep_warnings
+@fold_batch_norms()
 def deletion_insertion(
     model: Model, cam: GradCam, *, rank: int = 0, steps: int = 8, seed: int = 0
 ) -> DeletionInsertion:

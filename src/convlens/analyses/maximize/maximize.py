@@ -22,6 +22,7 @@ from convlens.analyses.maximize.result import MaximizedImages
 from convlens.analyses.maximize.stored_ascent import ascend_once
 from convlens.analyses.maximize.transforms import Transforms
 from convlens.analyses.patches.result import Patches
+from convlens.capture.folded_networks import fold_batch_norms
 from convlens.capture.gradients import enable_gradients
 from convlens.data.photos import PhotoLike
 from convlens.data.preprocessing import check_image_size
@@ -42,6 +43,7 @@ _LAYER_RANGES, _CLASS_RANGES = (1 / 16, 5.0, 0.1), (1 / 10, 15.0, 0.3)
 
 @keep_warnings
 @enable_gradients()
+@fold_batch_norms()
 def maximize(
     model: Model,
     objectives: str | Direction | Sequence[str | Direction],

@@ -27,6 +27,7 @@ from convlens.analyses.preprocessing_check.scores import (
 from convlens.analyses.preprocessing_check.variants import list_variants, prepare_variants
 from convlens.analyses.preprocessing_check.verdict import compare_variants, conclude, find_better
 from convlens.analyses.weights_check.weights_check import check_weights
+from convlens.capture.folded_networks import fold_batch_norms
 from convlens.data.datasets.pictures import list_photos
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
@@ -41,6 +42,7 @@ _BATCH_SIZE = 32
 
 
 @keep_warnings
+@fold_batch_norms()
 def check_preprocessing(
     model: Model,
     photos: ImagesLike,

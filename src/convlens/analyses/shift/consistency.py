@@ -15,6 +15,7 @@ from torch import Tensor
 
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.analyses.shift.views import crop_center, crop_pairs, pad_squashed, roll_pairs
+from convlens.capture.folded_networks import fold_batch_norms
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model
 from convlens.models.output_head import predicted_classes
@@ -86,6 +87,7 @@ class ConsistencyReducer:
         """The counts of both sets of images together."""
         return {name: state_a[name] + state_b[name] for name in state_a}
 
+    @fold_batch_norms()
     def process_batch(self, state: State, wide: Tensor, ids: Tensor) -> None:
         """Add a batch of wide images `(N, C, H + margin, W + margin)` to the counts."""
         wide = pad_squashed(self.model, wide.to(self.model.device))

@@ -42,6 +42,7 @@ class Worker:
         limit_spinning()
         import torch
 
+        from convlens.capture.folded_networks import keep_folded_networks
         from convlens.runtime.guard import preserve_network
         from convlens.runtime.precision import full_precision
 
@@ -55,6 +56,7 @@ class Worker:
         self._guards = ExitStack()  # never left: they last as long as the process
         self._guards.enter_context(preserve_network(model.network))
         self._guards.enter_context(full_precision())
+        self._guards.enter_context(keep_folded_networks())
         self._reset()
         return library_versions()
 
