@@ -10,7 +10,7 @@ import convlens
 from convlens.files import RESULT
 from convlens.passes.proportion import Proportion
 from convlens.results import Result
-from convlens.results.registry import CONVLENS_CLASSES, find_class
+from convlens.results.registry import CONVLENS_CLASSES, find_result_class
 from convlens.results.validation import field_types, has_type
 from support.labeled_model import model
 from support.public_functions import CALLS
@@ -119,5 +119,5 @@ def test_shares_are_between_0_and_1(damage):
 
 @pytest.mark.parametrize("name", sorted(CONVLENS_CLASSES))
 def test_the_types_of_all_fields_are_known(name):
-    cls = find_class(name, None)
+    cls = find_result_class(name, None)
     assert field_types(cls).keys() >= {field.name for field in dataclasses.fields(cls)}
