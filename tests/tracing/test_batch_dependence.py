@@ -62,6 +62,7 @@ def differs_beside_another(network):
         return not torch.allclose(network(pair)[:1], network(pair[:1]), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:.*(which runs later|may be the non-linearity)")
 @pytest.mark.parametrize("name", DEPENDENT)
 def test_dependence_is_told_by_every_analysis_and_in_results(name):
     network = network_with(DEPENDENT[name])

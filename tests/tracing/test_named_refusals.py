@@ -129,3 +129,21 @@ def test_attacks_and_dreams_name_it():
 def test_a_gradient_of_its_own_is_used():
     cam = convlens.gradcam(wrap(StraightThrough), images(), layer="first")
     assert bool(cam.maps.any())
+
+
+class Against(nn.Module):
+    """The score of class 0 is always 0, against which the other one is learned."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 1)
+
+    def forward(self, x):
+        score = self.head(torch.relu(self.conv(x)).mean((2, 3)))
+        return torch.cat([torch.zeros_like(score).detach(), score], 1)
+
+
+def test_a_class_whose_score_is_constant_has_a_map_of_zeros():
+    maps = convlens.gradcam(wrap(Against), images(), classes=[0, 1]).maps
+    assert not maps[:, 0].any() and bool(maps[:, 1].any())
+    assert not convlens.gradcam(wrap(Against), images(), classes=[0]).maps.any()

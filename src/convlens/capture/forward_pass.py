@@ -104,7 +104,7 @@ class Capture(Listener):
             raise ConvlensError(
                 f"no gradient starts at {self.trace.name(node)} of {self.trace.model_name}: the "
                 f"network computes it without recording how (torch.no_grad, torch.inference_mode, "
-                f"or the code of an autograd.Function); choose a layer before or after it"
+                f"or the code of an autograd.Function); remove that, or choose a layer outside"
             )
         elif tensor.requires_grad and in_place:
             # Written back, so that the gradient goes through what is kept.

@@ -185,7 +185,7 @@ class Model:
                 "image that is neither resized nor cropped"
             )
         decoder = self.photo_decoder
-        pixels = np.stack([decoder(_to_array(photo)) for photo in several])
+        pixels = np.stack([decoder(tensor_to_array(photo)) for photo in several])
         return from_pixels(torch.from_numpy(pixels), self.bounds).to(self.device)
 
     def to_images(self, images: ImagesLike) -> Tensor:
@@ -345,7 +345,7 @@ class Model:
         return rows_html(f"Model {self.name}", describe_model(self))
 
 
-def _to_array(photo: Any) -> Any:
+def tensor_to_array(photo: Any) -> Any:
     """The pixels of a uint8 tensor `(C, H, W)` as an array `(H, W, C)`; anything else as it is."""
     return photo.detach().cpu().movedim(0, -1).numpy() if isinstance(photo, Tensor) else photo
 

@@ -18,7 +18,9 @@ selection.py            layers, channels, units and sides by name
 channel_names.py        names of channels and units
 capture_points.py       the name under which a node is captured
 gradient_stops.py       operations without a gradient
+unknown_operations.py   operations of which it is not known what they depend on
 left_out.py             why layers are left out
+unfollowed.py           warnings where the trace cannot tell a layer's maps
 memory.py               the memory of a run
 image_parts.py          the parts in which a large batch runs
 tiles.py                the tiles in which a large image runs

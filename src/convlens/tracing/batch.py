@@ -6,12 +6,13 @@ computed from one image. Networks may move that dimension (`(T, N, C)` in recurr
 others into it, or squeeze it away when there is one image.
 """
 
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from dataclasses import dataclass
 
 from convlens.tracing.interval import image_dim
 from convlens.tracing.receptive_field.fields import image_intervals
 from convlens.tracing.recording.recording import Operation, Recording
+from convlens.tracing.unknown_operations import chooses_by_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,3 +133,27 @@ def same_names(single: Recording, pair: Recording) -> bool:
         for recording in (single, pair)
     )
     return first == second
+
+
+def find_choice_by_values(recording: Recording, node: int, on_image: Container[int]) -> str:
+    """The operation that chooses elements by values of the image, before a node.
+
+    A mixture of experts chooses the images for each expert in this way (`x[expert == 1]`). Which
+    image a position holds then does not follow from the operations.
+
+    Args:
+        recording: of the network.
+        node: index of the node.
+        on_image: indices of the nodes that depend on the image.
+
+    Returns:
+        Name of the operation; empty if there is none.
+    """
+    needed = {node}
+    for operation in reversed(recording.operations):
+        if needed.isdisjoint(operation.outputs):
+            continue
+        needed.update(operation.inputs)
+        if chooses_by_values(operation, on_image):
+            return operation.name
+    return ""

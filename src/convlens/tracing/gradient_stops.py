@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from convlens.tracing.receptive_field.rules import reads_only_shapes
 from convlens.tracing.trace import Trace
 
 _WITHOUT_GRADIENT = frozenset({
@@ -25,9 +26,14 @@ def explain_missing_gradient(trace: Trace, nodes: Iterable[int]) -> str:
         The operations between these nodes and the class scores that have no gradient, in words;
         empty if there are none.
     """
+    operations = [step for step in trace.recording.operations if not reads_only_shapes(step)]
+    needed = {trace.logits}
+    for operation in reversed(operations):
+        if not needed.isdisjoint(operation.outputs):
+            needed.update(operation.inputs)
     later, stops = set(nodes), dict[str, None]()
-    for operation in trace.recording.operations:
-        if not later.isdisjoint(operation.inputs):
+    for operation in operations:
+        if not later.isdisjoint(operation.inputs) and not needed.isdisjoint(operation.outputs):
             later.update(operation.outputs)
             if operation.name in _WITHOUT_GRADIENT:
                 stops[operation.name] = None

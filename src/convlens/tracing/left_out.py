@@ -40,12 +40,26 @@ def _explain(trace: Trace, node: int) -> str:
         return "a single position, no map"
     if trace.capture_point(node) is None:
         return "inside an operation (torch.vmap, compiled code), where no run can be stopped"
+    if node in trace.recording.complex_nodes:
+        return "complex numbers, and maps hold real ones"
     if node not in trace.batch.dims:
         return f"no dimension of {shape} holds one image at each position"
     lost = explain_lost_positions(trace, node)
     if lost:
         return f"{lost}; convlens.register_operation adds one"
     return "no rows and columns that follow those of the image"
+
+
+def explain_lost_map(trace: Trace, node: int) -> str:
+    """Why a node has no map although it could have one, in words.
+
+    Returns:
+        The reason; empty for a single position, as in squeeze-and-excite, which is no map anyway.
+    """
+    shape = trace.shape(node)
+    if len(shape) != 4 or shape[2:] == (1, 1):
+        return ""
+    return _explain(trace, node)
 
 
 def explain_lost_positions(trace: Trace, node: int) -> str:

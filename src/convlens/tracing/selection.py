@@ -68,6 +68,11 @@ from convlens.tracing.left_out import explain_lost_positions
 from convlens.tracing.recording.recording import Operation
 from convlens.tracing.sides import Sides, find_sides
 from convlens.tracing.trace import Trace
+from convlens.tracing.unfollowed import (
+    warn_of_layers_without_maps,
+    warn_of_unknown_nonlinearities,
+    warn_of_unknown_producer,
+)
 
 Side = Literal["pre", "post", "output"]
 
@@ -152,6 +157,8 @@ def select_layer(trace: Trace, layer: str, side: Side) -> NodeGroup:
         group = NodeGroup(layer, (node,), node, side_of_node(trace, node), "asked for")
     else:
         group = NodeGroup(layer, _nodes(sides, side), sides.post, side, "asked for")
+        if side != "output":
+            warn_of_unknown_nonlinearities(trace, {layer: sides})
     for node in group.nodes:
         if trace.spatial_dims(node) is None:
             trace.image_dim(node)  # raises where the images are what is missing
@@ -159,6 +166,8 @@ def select_layer(trace: Trace, layer: str, side: Side) -> NodeGroup:
             reason = "not maps; choose a layer before the spatial positions are lost"
             if lost:
                 reason = f"not maps: {lost}; choose a layer before it"
+            if node in trace.recording.complex_nodes:
+                reason = "of complex numbers; choose a layer that returns real ones"
             if trace.capture_point(node) is None:
                 reason = "inside an operation that shows only its result; choose another layer"
             raise ConvlensError(
@@ -187,6 +196,9 @@ def select_final_layer(trace: Trace, side: Side) -> NodeGroup:
         )
     if side == "output":
         raise ConvlensError("the side output is of a layer; name one, or choose pre or post")
+    warn_of_layers_without_maps(trace, final.post)
+    if final.pre == (final.post,):
+        warn_of_unknown_producer(trace, final.post)
     nodes = final.pre if side == "pre" else (final.post,)
     name = ", ".join(trace.name(node) for node in nodes)
     return NodeGroup(name, tuple(nodes), final.post, side, final.reason)
@@ -210,16 +222,20 @@ def find_channel_sources(
     check_side(side)
     selected: list[tuple[str, int, Side]] = []
     if layers is None:
+        shown: dict[str, Sides] = {}
         for convolution in trace.convolutions:
             (node,) = _nodes(convolution.sides, side)
             if trace.spatial_dims(node) is not None:
                 selected.append((convolution.layer, node, side))
+                shown[convolution.layer] = convolution.sides
         if not selected:
             reason = explain_missing_maps(trace)
             raise ConvlensError(
                 f"{trace.model_name} runs no convolution that gives maps"
                 + (f": {reason}" if reason else "")
             )
+        if side != "output":
+            warn_of_unknown_nonlinearities(trace, shown)
     else:
         for layer in layers:
             group = select_layer(trace, layer, side)

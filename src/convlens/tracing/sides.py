@@ -10,11 +10,12 @@ next convolution, pooling, concatenation) ends the search.
 `nonlinearities.py` finds the operations of a non-linearity, one or several.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from convlens.tracing.outputs.structure import POOLING, Structure
 from convlens.tracing.recording.recording import Operation
+from convlens.tracing.unknown_operations import find_unknown_step
 
 _NORMALIZATION = frozenset({
     "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
@@ -26,6 +27,11 @@ _VIEWS = frozenset({"view", "_unsafe_view"})
 _REARRANGING = frozenset({
     "permute", "transpose", "clone", "native_dropout", "contiguous", "alias", "_to_copy",
 })  # fmt: skip
+
+_NO_STOP = (
+    "a non-linearity that ends inside an operation or in a part of a tensor, where no run can be "
+    "stopped"
+)
 
 
 @dataclass(frozen=True)
@@ -40,12 +46,15 @@ class Sides:
         post: index of the node that the non-linearity returns, after the concatenation.
         nonlinear: whether there is a non-linearity. Without one, `pre` and `post` are both the
             node at which the layer's channels are read.
+        unfollowed: what the trace cannot follow or capture after the layer and may be its
+            non-linearity, in words; empty if there is nothing.
     """
 
     output: int
     pre: tuple[int, ...]
     post: int
     nonlinear: bool
+    unfollowed: str = ""
 
 
 def find_sides(
@@ -69,15 +78,22 @@ def find_sides(
     # the next block it would find the non-linearity of that block.
     pooled = producer is not None and producer.name in POOLING
     node, normalized = output, output
+    passed: list[int] = []
     only_this_layer = True  # no other branch has been added so far
     while True:
         nonlinearity = structure.nonlinearities.of(node)
         if nonlinearity is not None:
             return Sides(output, (node,), nonlinearity.output, nonlinear=True)
         next_node = _next_node(node, structure, on_image)
+        if next_node is None:
+            nonlinearity = structure.nonlinearities.over_modules(node)
+            if nonlinearity is not None:
+                return Sides(output, (node,), nonlinearity.output, nonlinear=True)
         if next_node is None or (pooled and not next_node[1]):
             source = normalized if convolution else output
-            return Sides(output, (source,), source, nonlinear=False)
+            unfollowed = _find_unfollowed([*passed, node], structure, on_image)
+            return Sides(output, (source,), source, nonlinear=False, unfollowed=unfollowed)
+        passed.append(node)
         node, is_only_input = next_node
         only_this_layer = only_this_layer and is_only_input
         if only_this_layer:
@@ -104,6 +120,17 @@ def _next_node(
             if restored is not None:
                 return restored, True
     return None
+
+
+def _find_unfollowed(nodes: Iterable[int], structure: Structure, on_image: Container[int]) -> str:
+    """What may be the non-linearity of one of the nodes that the search has passed, in words."""
+    for node in nodes:
+        if structure.nonlinearities.is_hidden(node):
+            return _NO_STOP
+        unknown = find_unknown_step(node, structure, on_image)
+        if unknown:
+            return unknown
+    return ""
 
 
 def _through_views(view: Operation, structure: Structure, on_image: Container[int]) -> int | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from convlens.errors import ConvlensError, TraceError, suggest
 from convlens.models.output_head import PROBABILITIES, choose_output_head
-from convlens.tracing.batch import Batch
+from convlens.tracing.batch import Batch, find_choice_by_values
 from convlens.tracing.batch_norm_pairs import BatchNormPair, find_batch_norm_pairs
 from convlens.tracing.capture_points import find_capture_point
 from convlens.tracing.convolutions import Convolution, find_convolutions
@@ -171,9 +171,11 @@ class Trace:
             comparison = f" and {pair_shape} for two"
         elif self.batch.pair_shapes:
             comparison = ", and the network runs other code for two"
+        chosen_by = find_choice_by_values(self.recording, node, self.on_image)
+        reason = f", as {chosen_by} chooses them by values of the image" if chosen_by else ""
         return (
             f"has shape {shape} for one image{comparison}: no dimension holds one image at each "
-            f"position"
+            f"position{reason}"
         )
 
     def in_network_order(self, node: int, tensor: Tensor) -> Tensor:
@@ -203,6 +205,8 @@ class Trace:
     def _find_spatial_dims(self, node: int) -> MapDims | None:
         is_known = node in self._pixel_intervals[0] and node in self.batch.dims
         if not is_known or len(self.shape(node)) != 4:
+            return None
+        if node in self.recording.complex_nodes:
             return None
         if node not in (0, self.recording.output) and self.capture_point(node) is None:
             return None

@@ -89,6 +89,16 @@ LOCAL = {
         lambda x: torch.zeros_like(x).scatter(1, x.argmax(1, keepdim=True), 1.0) * x,
         (3, 3), (1, 1), (-1, -1),
     ),
+    "columns added in reverse": (
+        lambda x: torch.zeros_like(x).index_add(3, torch.arange(SIZE).flip(0), x),
+        (3, 3), (1, -1), (-1, 7),
+    ),
+    "greatest of three columns": (
+        lambda x: torch.zeros_like(x[..., :3]).scatter_reduce(
+            3, (torch.arange(SIZE) // 3).expand_as(x), x, "amax", include_self=False
+        ),
+        (3, 5), (1, 3), (-1, -1),
+    ),
     "codebook": (Codebook(), (3, 3), (1, 1), (-1, -1)),
     "written rows": (written_rows, (3, 3), (1, 1), (-1, -1)),
     "channels up to": (lambda x: x.cumsum(1), (3, 3), (1, 1), (-1, -1)),

@@ -17,13 +17,12 @@ from convlens.analyses.deepdream.objective import (
     find_objective_node,
 )
 from convlens.analyses.deepdream.octave_loop import OctaveLoop
-from convlens.analyses.deepdream.octaves import load_image, octave_sizes, plan_octaves
+from convlens.analyses.deepdream.octaves import load_image, octave_sizes, only_photo, plan_octaves
 from convlens.analyses.deepdream.result import Dream
 from convlens.capture.folded_networks import fold_batch_norms
 from convlens.capture.gradients import enable_gradients
-from convlens.data.photos import PhotoLike
 from convlens.errors import ConvlensError
-from convlens.models.model import Model, check_model
+from convlens.models.model import ImagesLike, Model, check_model
 from convlens.results.network_result import keep_warnings
 from convlens.runtime.callbacks import or_ignore
 from convlens.runtime.guard import preserve_network
@@ -38,12 +37,12 @@ TILE = 640  # pixels of the side of a tile
 @fold_batch_norms()
 def dream(
     model: Model,
-    photo: PhotoLike | Tensor,
+    photo: ImagesLike,
     *,
     layer: str | None = None,
     side: Side = "pre",
     channel: int | None = None,
-    guide: PhotoLike | Tensor | None = None,
+    guide: ImagesLike | None = None,
     octaves: int = 4,
     scale: float = 1.4,
     steps: int = 10,
@@ -65,7 +64,7 @@ def dream(
     Args:
         model: left untouched.
         photo: a path, a PIL image, an array `(H, W, C)`, or an image `(C, H, W)` or
-            `(1, C, H, W)` inside the bounds.
+            `(1, C, H, W)` inside the bounds; also a sequence that holds one of them.
         layer: name of a layer or a node. Default: the last convolution whose units see no more than
             an image of the model's own size.
         side: side of the layer: what its non-linearity consumes (`pre`, the chapter's definition)
@@ -163,7 +162,8 @@ def dream(
     )
 
 
-def _load_guide(model: Model, guide: PhotoLike | Tensor) -> Tensor:
+def _load_guide(model: Model, guide: ImagesLike) -> Tensor:
+    guide = only_photo(guide)
     return load_image(model, guide, None) if isinstance(guide, Tensor) else model.prepare(guide)
 
 

@@ -1,22 +1,25 @@
 """Octaves: a photo at its own size, and at several smaller ones, each with its tiles."""
 
+import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from convlens.analyses.deepdream.objective import ObjectiveNode
 from convlens.analyses.deepdream.tiles import TilePlan, plan_tiles
+from convlens.data.datasets.pictures import list_photos
 from convlens.data.images import to_tensor
 from convlens.data.photos import Photo, PhotoLike, read_photo
 from convlens.data.preprocessing import check_image_size
 from convlens.errors import ConvlensError
-from convlens.models.model import Model
+from convlens.models.model import ImagesLike, Model, tensor_to_array
 
 _LARGEST_SIDE = 4096  # pixels: advice on the smallest photo that works goes no further
 
 
-def load_image(model: Model, photo: PhotoLike | Tensor, size: int | None) -> Tensor:
+def load_image(model: Model, photo: ImagesLike, size: int | None) -> Tensor:
     """A photo as an image `(1, C, H, W)`, at its own size or with a longer side of `size`."""
+    photo = only_photo(photo)
     if isinstance(photo, Tensor):
         image = photo if photo.ndim == 4 else photo[None]
         if len(image) != 1:
@@ -37,6 +40,20 @@ def load_image(model: Model, photo: PhotoLike | Tensor, size: int | None) -> Ten
     return to_tensor(picture.convert("L" if model.channels == 1 else "RGB"), model.bounds)[None].to(
         model.device
     )
+
+
+def only_photo(photo: ImagesLike) -> PhotoLike | Tensor:
+    """The photo in a sequence of one photo; anything that is no sequence as it is.
+
+    Raises:
+        ConvlensError: several photos, or none.
+    """
+    if isinstance(photo, Tensor):
+        return tensor_to_array(photo) if photo.dtype == torch.uint8 and photo.ndim == 3 else photo
+    photos = list_photos(photo)
+    if len(photos) != 1:
+        raise ConvlensError(f"{len(photos)} photos; a dream takes one")
+    return photos[0] if photos[0] is photo else only_photo(photos[0])
 
 
 def _resize_photo(photo: Photo, size: int | None) -> Image.Image:

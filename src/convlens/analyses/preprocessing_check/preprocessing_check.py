@@ -12,6 +12,7 @@ A network with untrained weights is named as such, because no preprocessing is r
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ from convlens.capture.folded_networks import fold_batch_norms
 from convlens.data.datasets.pictures import list_photos
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
-from convlens.models.model import ImagesLike, Model, check_model
+from convlens.models.model import ImagesLike, Model, check_model, tensor_to_array
 from convlens.results.network_result import keep_warnings
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
@@ -62,8 +63,8 @@ def check_preprocessing(
 
     Args:
         model: the model; left untouched.
-        photos: photos as `Model.prepare` takes them; or images `(N, C, H, W)`, for which other
-            resizes are not tried.
+        photos: photos as `Model.prepare` takes them; or images `(N, C, H, W)`, also as a
+            sequence of images `(C, H, W)`, for which other resizes are not tried.
         labels: for each photo the indices of the classes that are right, or None to leave the
             photo out. Default: no labels.
         strict: raise for a photo that cannot be read instead of leaving it out; default: leave it
@@ -87,7 +88,7 @@ def check_preprocessing(
         ('cannot tell', 'as configured: 0..1, nothing subtracted')
     """
     check_model(model)
-    photos = model.to_images(photos) if isinstance(photos, Tensor) else list_photos(photos)
+    photos = _images_or_photos(model, photos)
     variants = list_variants(model, with_resizes=not isinstance(photos, Tensor))
     if labels is not None:
         check_photo_labels(model, labels, len(photos))
@@ -123,6 +124,16 @@ def check_preprocessing(
         labeled=right is not None,
         skipped=tuple(skipped),
     )
+
+
+def _images_or_photos(model: Model, photos: ImagesLike) -> Tensor | list[Any]:
+    """Images, also given one by one, as a tensor `(N, C, H, W)`; photos as a list."""
+    if isinstance(photos, Tensor):
+        return model.to_images(photos)
+    several = list_photos(photos)
+    if any(isinstance(photo, Tensor) and photo.is_floating_point() for photo in several):
+        return model.to_images(several)
+    return [tensor_to_array(photo) for photo in several]
 
 
 def _score_photos(

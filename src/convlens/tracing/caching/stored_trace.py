@@ -71,6 +71,7 @@ def encode_trace(trace: Trace) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "constants": list(recording.constants),
         "plain": {name: getattr(recording, name) for name in _PLAIN_FIELDS},
         "other_outputs": recording.other_outputs,
+        "complex_nodes": recording.complex_nodes,
         "batch": [
             list(trace.batch.dims.items()), trace.batch.shapes,
             list(trace.batch.pair_shapes.items()), trace.batch.may_mix_images,
@@ -118,6 +119,7 @@ def decode_trace(data: Mapping[str, Any], tensors: Mapping[str, Tensor], model_n
         parameters=dict(data["parameters"]),
         constants={node: tensors[f"constants.{node}"] for node in data["constants"]},
         other_outputs=tuple(data["other_outputs"]),
+        complex_nodes=tuple(data["complex_nodes"]),
         **data["plain"],
     )
     dims, shapes, pair_shapes, may_mix_images = data["batch"]

@@ -3,8 +3,8 @@
 structure.py            logits and the final convolutional layer
 final_activation.py     are outputs logits or probabilities?
 nonlinearities.py       non-linearities, also of several operations
-stacks.py               non-linearities that are written with a stack
-layouts.py              rearrangements that are undone around a non-linearity
+operation_kinds.py      what single operations are, as steps of a non-linearity
+elementwise.py          operations that keep each element in its place
 written_activations.py  softmax and sigmoid as several operations
 probability_check.py    outputs that add up to 1
 last_operations.py      the operations before the output

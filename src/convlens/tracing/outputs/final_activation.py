@@ -15,7 +15,7 @@ from convlens.tracing.outputs.last_operations import (
     describe_last_operations,
     last_operations,
 )
-from convlens.tracing.outputs.nonlinearities import IDENTITIES
+from convlens.tracing.outputs.operation_kinds import IDENTITIES
 from convlens.tracing.outputs.value_ranges import RESHAPING, ValueRanges
 from convlens.tracing.outputs.written_activations import match_written_activation
 from convlens.tracing.recording.recording import NodeRef, Operation, Recording

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Container, Iterator, Mapping
 
-from convlens.tracing.outputs.nonlinearities import IDENTITIES
+from convlens.tracing.outputs.operation_kinds import IDENTITIES
 from convlens.tracing.outputs.value_ranges import RESHAPING
 from convlens.tracing.recording.recording import Operation, Recording
 

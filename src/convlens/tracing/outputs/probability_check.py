@@ -11,7 +11,7 @@ from torch import Tensor
 
 from convlens.models.model import Model
 from convlens.tracing.outputs.last_operations import WEIGHTED, last_operations
-from convlens.tracing.outputs.nonlinearities import IDENTITIES
+from convlens.tracing.outputs.operation_kinds import IDENTITIES
 from convlens.tracing.outputs.structure import Structure
 from convlens.tracing.outputs.value_ranges import RESHAPING, ValueRanges
 from convlens.tracing.recording.recording import Operation, Recording

@@ -10,7 +10,8 @@ from convlens.tracing.outputs.final_activation import (
     find_final_activation,
     passes_through,
 )
-from convlens.tracing.outputs.nonlinearities import IDENTITIES, Nonlinearities
+from convlens.tracing.outputs.nonlinearities import Nonlinearities
+from convlens.tracing.outputs.operation_kinds import IDENTITIES
 from convlens.tracing.receptive_field.rules import reads_only_shapes
 from convlens.tracing.recording.recording import Operation, Recording
 

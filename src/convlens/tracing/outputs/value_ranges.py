@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Container, Mapping
 from typing import Any
 
-from convlens.tracing.outputs.nonlinearities import IDENTITIES
+from convlens.tracing.outputs.operation_kinds import IDENTITIES
 from convlens.tracing.outputs.value_range import ValueRange
 from convlens.tracing.recording.known_values import KnownValues
 from convlens.tracing.recording.recording import NodeRef, Operation, Recording

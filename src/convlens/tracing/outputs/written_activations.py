@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from convlens.models.output_head import SIGMOID, SOFTMAX
-from convlens.tracing.outputs.nonlinearities import IDENTITIES
+from convlens.tracing.outputs.operation_kinds import IDENTITIES
 from convlens.tracing.recording.recording import Operation
 
 _SHAPING = IDENTITIES | {"unsqueeze", "view", "_unsafe_view", "expand"}

@@ -103,7 +103,7 @@ def pixel_intervals(
         operation's name for each node that an operation without a rule returns.
     """
     intervals = {0: _intervals_of_map(recording.shapes[0], (-2, -1), nearest=nearest)}
-    unknown = _follow(recording, recording.operations, intervals, (-2, -1))
+    unknown = follow_intervals(recording, recording.operations, intervals, (-2, -1))
     return {node: (y, x) for node, (y, x) in intervals.items()}, unknown
 
 
@@ -115,7 +115,7 @@ def image_intervals(recording: Recording) -> dict[int, PixelInterval]:
         pixel interval, by the node's index.
     """
     intervals = {0: _intervals_of_map(recording.shapes[0], (IMAGES,))}
-    _follow(recording, recording.operations, intervals, (IMAGES,))
+    follow_intervals(recording, recording.operations, intervals, (IMAGES,))
     return {node: along_images for node, (along_images,) in intervals.items()}
 
 
@@ -141,7 +141,7 @@ def find_padding(
     if len(shape) != 4 or len(padded_shape) != 4:
         return None
     intervals = {source: _intervals_of_map(shape, (-2, -1))}
-    _follow(recording, operations, intervals, (-2, -1))
+    follow_intervals(recording, operations, intervals, (-2, -1))
     if padded not in intervals:
         return None
     added: list[int] = []
@@ -159,7 +159,7 @@ def find_padding(
     return added[0], added[1], added[2], added[3]
 
 
-def _follow(
+def follow_intervals(
     recording: Recording,
     operations: Sequence[Operation],
     intervals: dict[int, tuple[PixelInterval, ...]],

@@ -154,8 +154,14 @@ def index_put(view: FieldView) -> list[PixelInterval | None]:
 
 
 def scatter(view: FieldView) -> list[PixelInterval | None]:
-    """Receptive field of `scatter` and `index_add`: any source along the dimension may go there."""
+    """Receptive field of `scatter` and `index_add`.
+
+    With unknown indices, any source along the dimension may go to an output.
+    """
     dim, ndim = view["dim"], len(view.output_shape)
+    moved = _scatter_at_known_indices(view)
+    if moved is not None:
+        return [moved]
     intervals = [view.interval("self")]
     for name in ("index", "src", "source", "value"):
         interval = view.interval(name)
@@ -170,6 +176,34 @@ def scatter(view: FieldView) -> list[PixelInterval | None]:
             return combine_everything(view)
         intervals.append(combined)
     return [merge_intervals(intervals, ndim)]
+
+
+def _scatter_at_known_indices(view: FieldView) -> PixelInterval | None:
+    """The union of what is written to each output and of what was there; None if it is unknown."""
+    source_name = next((name for name in ("src", "source") if view[name] is not None), None)
+    if source_name is None or not isinstance(view["index"], NodeRef):
+        return None
+    base, source = view.interval("self"), view.interval(source_name)
+    dim, shape, source_shape = view["dim"], view.output_shape, view.shape(source_name)
+    (value,) = _known_indices(view, [view["index"]], (shape[dim],))
+    if source is None or value is None or not shape:
+        return None
+    if value.ndim == 1 and len(shape) > 1:  # one index for each position along the dimension
+        value = value.view([-1 if other == dim % len(shape) else 1 for other in range(len(shape))])
+        value = value.expand(source_shape)
+
+    def write(sign: int) -> Tensor:
+        bound = torch.full(shape, sign * NO_PIXEL, dtype=torch.int64)
+        if base is not None:
+            bound = (base.low if sign > 0 else base.high).expand(shape)
+        written = (source.low if sign > 0 else source.high).expand(source_shape)
+        united = bound.scatter_reduce(dim, value, written, "amin" if sign > 0 else "amax")
+        return fill_missing(united, view.axis, source.spacing, sign)
+
+    merged = merge_intervals([base, source], len(shape))
+    assert merged is not None
+    low, high = drop_repetition(write(1)), drop_repetition(write(-1))
+    return update_spacing(replace(merged, low=low, high=high), view.axis)
 
 
 def embedding(view: FieldView) -> list[PixelInterval | None]:

@@ -34,7 +34,10 @@ from convlens.tracing.receptive_field.windows import (
 from convlens.tracing.recording.recording import Operation
 from convlens.tracing.registry import registered_field_rule
 
-__all__ = ["FAKE_QUANTIZATIONS", "combine_everything", "find_rule", "pointwise", "sliding_window"]
+__all__ = [
+    "FAKE_QUANTIZATIONS", "REARRANGING", "combine_everything", "find_rule", "pointwise",
+    "sliding_window",
+]  # fmt: skip
 
 
 def find_rule(operation: Operation) -> FieldRule | None:
@@ -76,6 +79,18 @@ def _fill(view: FieldView) -> list[PixelInterval | None]:
 def _identity(view: FieldView) -> list[PixelInterval | None]:
     """The output has the intervals of the first argument."""
     return [view.interval(view.first_argument)]
+
+
+def _split_complex(view: FieldView) -> list[PixelInterval | None]:
+    """`view_as_real`: the two parts of each number have its interval."""
+    interval = view.interval("self")
+    return [interval and map_bounds(interval, lambda bound: bound.unsqueeze(-1))]
+
+
+def _join_complex(view: FieldView) -> list[PixelInterval | None]:
+    """`view_as_complex`: a number sees what its two parts see."""
+    interval = combine_along(view.interval("self"), [-1])
+    return [interval and map_bounds(interval, lambda bound: bound.squeeze(-1))]
 
 
 def _copy(view: FieldView) -> list[PixelInterval | None]:
@@ -264,7 +279,7 @@ def _gated_linear_unit(view: FieldView) -> list[PixelInterval | None]:
     return [replace(interval, low=low, high=high)]
 
 
-_REARRANGING = (
+REARRANGING = (
     "view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "expand",
     "slice", "select", "unsqueeze", "squeeze", "unbind", "split", "split_with_sizes", "chunk",
     "narrow", "flip", "roll", "diagonal", "repeat", "unfold", "movedim", "native_channel_shuffle",
@@ -273,7 +288,8 @@ _REARRANGING = (
 # Operations that PyTorch does not tag as pointwise.
 _POINTWISE = (
     "_prelu_kernel", "prelu", "hardswish", "rrelu_with_noise", "log_sigmoid_forward", "rsub",
-    "floor_divide",
+    "floor_divide", "complex", "polar", "_conj", "conj_physical", "resolve_conj", "resolve_neg",
+    "_neg_view", "real", "imag",
 )  # fmt: skip
 # They round values, for training with quantization in mind; the layers stay what they are.
 FAKE_QUANTIZATIONS = (
@@ -294,10 +310,12 @@ _REDUCTIONS = (
     "nansum", "aminmax",
 )  # fmt: skip
 _RULES: dict[str, FieldRule] = {
-    **dict.fromkeys(_REARRANGING, _rearrange),
+    **dict.fromkeys(REARRANGING, _rearrange),
     **dict.fromkeys(_IDENTITIES, _identity),
     **dict.fromkeys(_REDUCTIONS, _reduce),
     **dict.fromkeys(("as_strided",), _as_strided),
+    "view_as_real": _split_complex,
+    "view_as_complex": _join_complex,
     **dict.fromkeys(("copy",), _copy),
     **dict.fromkeys(_POINTWISE, pointwise),
     **dict.fromkeys(("cat", "stack"), _concatenate),

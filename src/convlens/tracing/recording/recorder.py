@@ -95,6 +95,7 @@ def record(
         stopped=stopped,
         no_scores=no_scores,
         constants=tensor_nodes.constants,
+        complex_nodes=tuple(tensor_nodes.complex_nodes),
         images=len(images),
         output_index=output_index(returned, output) if output is not None else None,
         other_outputs=tuple(

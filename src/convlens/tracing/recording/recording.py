@@ -125,6 +125,7 @@ class Recording:
             class scores.
         constants: values of nodes of integers, of truth values or of a single number that no
             operation returned, such as buffers and lists of indices, by the node's index.
+        complex_nodes: indices of the nodes of complex numbers, which are no feature maps.
         images: number of images that it ran on: 1, or 2 for a network that drops the dimension of
             the images when there is one.
     """
@@ -140,6 +141,7 @@ class Recording:
     stopped: str = ""
     no_scores: str = ""
     constants: Mapping[int, Tensor] = field(default_factory=dict)
+    complex_nodes: tuple[int, ...] = ()
     images: int = 1
     other_outputs: tuple[int, ...] = ()
     output_index: int | None = None

@@ -42,6 +42,7 @@ class TensorNodes:
 
     Attributes:
         shapes: shape of each node, by its index.
+        complex_nodes: indices of the nodes of complex numbers.
         operations: in the order of execution.
         constants: values of nodes of integers, of truth values or of a single number that no
             operation returned, as they are when they are first read.
@@ -57,6 +58,7 @@ class TensorNodes:
         self._originals = originals or {}
         self.constants: dict[int, Tensor] = {}
         self.shapes: list[tuple[int, ...]] = []
+        self.complex_nodes: list[int] = []
         self.operations: list[Operation] = []
         self._constants: set[int] = set()
         self._nodes: dict[int, tuple[Tensor, int, int]] = {}
@@ -68,7 +70,10 @@ class TensorNodes:
     def new_node(self, tensor: Tensor) -> int:
         """Add a node with the shape of a tensor; return its index."""
         self.shapes.append(tuple(tensor.shape))
-        return len(self.shapes) - 1
+        node = len(self.shapes) - 1
+        if tensor.is_complex():
+            self.complex_nodes.append(node)
+        return node
 
     def assign(self, tensor: Tensor, node: int) -> None:
         """Record that a tensor holds a node from now on."""
