@@ -1,7 +1,7 @@
 """The pass that counts the answers of two networks on the same photos.
 
 What is kept does not grow with the data: counts, histograms with fixed bins, and for each kind of
-change the photos in which both networks are surest of their answers.
+change the photos in which both networks are surest of their answers, with these answers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -81,6 +81,8 @@ class AnswerWork:
             "probability_changes": bins,
             "largest_change": largest,
             **top_k.empty_table(len(KINDS), self.top),
+            "classes": torch.zeros(len(KINDS), self.top, 2, dtype=torch.int64),
+            "probabilities": torch.zeros(len(KINDS), self.top, 2, dtype=torch.float32),
         }
 
     def merge(self, state_a: Mapping[str, Tensor], state_b: Mapping[str, Tensor]) -> State:
@@ -89,7 +91,7 @@ class AnswerWork:
         return {
             **{name: state_a[name] + state_b[name] for name in summed},
             "largest_change": torch.maximum(state_a["largest_change"], state_b["largest_change"]),
-            **top_k.merge(state_a, state_b),
+            **_keep_answers(top_k.merge(state_a, state_b), state_a, state_b),
         }
 
     def process_batch(self, state: State, images: Tensor, ids: Tensor) -> None:
@@ -116,7 +118,15 @@ class AnswerWork:
         surest = torch.minimum(first.probabilities, second.probabilities)
         scores = torch.full((len(ids), len(KINDS)), -torch.inf, dtype=torch.float32)
         scores[torch.arange(len(ids)), kinds] = surest.float()
+        earlier = {name: state[name] for name in ("images", "classes", "probabilities")}
+        earlier["images"] = earlier["images"].clone()
         top_k.insert(state, scores, ids, torch.zeros_like(scores, dtype=torch.int64))
+        batch = {
+            "images": ids.expand(len(KINDS), -1),
+            "classes": torch.tensor([first.classes, second.classes], dtype=torch.int64).T,
+            "probabilities": torch.stack([first.probabilities, second.probabilities], 1).float(),
+        }
+        state.update(_keep_answers(state, earlier, batch))
 
     def images(self, images: Tensor, ids: Tensor) -> Tensor:
         """The images of a batch as the second model takes them.
@@ -169,6 +179,27 @@ class AnswerWork:
             if name in KINDS:
                 kinds[row] = KINDS.index(name)
         return kinds
+
+
+def _keep_answers(table: State, *parts: Mapping[str, Tensor]) -> State:
+    """A table of photos, with the answers of both networks for them.
+
+    Args:
+        table: `images` holds the numbers of the photos, `(kinds, top)`.
+        parts: where the answers for them are: `images` `(kinds, E)`, and `classes` and
+            `probabilities`, `(kinds, E, 2)` or, if they are the same for all kinds, `(E, 2)`.
+    """
+    numbers = torch.cat([part["images"] for part in parts], dim=1)
+    is_photo = table["images"][:, :, None] == numbers[:, None, :]
+    entries = is_photo.int().argmax(dim=2)[:, :, None].expand(-1, -1, 2)
+    is_free = (table["images"] == top_k.NO_IMAGE)[:, :, None]
+    answers = {
+        name: torch.cat([part[name].expand(len(KINDS), -1, 2) for part in parts], dim=1)
+        .gather(1, entries)
+        .masked_fill(is_free, 0)
+        for name in ("classes", "probabilities")
+    }
+    return {**table, **answers}
 
 
 def answer(model: Model, images: Tensor) -> Answers:

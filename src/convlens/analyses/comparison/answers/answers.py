@@ -11,7 +11,6 @@ from torch import Tensor
 from convlens.analyses.comparison.answers.answer_work import (
     KINDS,
     AnswerWork,
-    answer,
     takes_same_images,
 )
 from convlens.analyses.comparison.answers.class_pairing import pair_classes
@@ -31,7 +30,6 @@ from convlens.passes.source import (
     Source,
     check_photos,
     open_source,
-    read_image_batch,
 )
 from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult, keep_warnings
@@ -287,7 +285,6 @@ def compare_answers(
     if labeled:
         counts = (int(state[name]) for name in ("both", "lost", "gained", "neither"))
         right = PairedDifference.from_counts(*counts)
-    pairs = [pair for kind in KINDS for pair in _answer_again(work, source, kind, state)]
     return AnswerChanges(
         first=first.name,
         second=second.name,
@@ -300,37 +297,38 @@ def compare_answers(
         class_difference=classes.difference,
         same_index=Proportion.from_counts(int(state["same_index"]), total),
         probability_changes=state["probability_changes"],
-        pairs=tuple(pairs),
+        pairs=tuple(_list_pairs(work, source, state)),
     )
 
 
-def _answer_again(
-    work: AnswerWork, source: Source, kind: str, state: Mapping[str, Tensor]
-) -> list[AnswerPair]:
-    """The answers for the photos of a kind that the pass has kept."""
-    row = KINDS.index(kind)
-    is_filled = state["values"][row] > -torch.inf
-    numbers = state["images"][row][is_filled].tolist()[: _SAME if kind == "same" else None]
-    if not numbers:
-        return []
-    images = read_image_batch(source, numbers).to(work.first.device)
-    ids = torch.tensor(numbers, dtype=torch.int64)
-    first = answer(work.first, images)
-    second = answer(work.second, work.images(images, ids))
-    return [
-        AnswerPair(
-            number=number,
-            photo=source.name(number),
-            kind=kind,
-            labels=class_names(
-                work.first.labels, (work.labels[number] or ()) if work.labels is not None else ()
-            ),
-            first=class_name(work.first.labels, first.classes[position]),
-            second=class_name(work.second.labels, second.classes[position]),
-            first_class=first.classes[position],
-            second_class=second.classes[position],
-            first_probability=float(first.probabilities[position]),
-            second_probability=float(second.probabilities[position]),
-        )
-        for position, number in enumerate(numbers)
+def _list_pairs(work: AnswerWork, source: Source, state: Mapping[str, Tensor]) -> list[AnswerPair]:
+    """The answers for the photos that the pass has kept, kind by kind."""
+    entries = [
+        (row, column)
+        for row, kind in enumerate(KINDS)
+        for column in range(_SAME if kind == "same" else work.top)
+        if state["values"][row, column] > -torch.inf
     ]
+    pairs = []
+    for row, column in entries:
+        number = int(state["images"][row, column])
+        first_class, second_class = state["classes"][row, column].tolist()
+        first_probability, second_probability = state["probabilities"][row, column].tolist()
+        pairs.append(
+            AnswerPair(
+                number=number,
+                photo=source.name(number),
+                kind=KINDS[row],
+                labels=class_names(
+                    work.first.labels,
+                    (work.labels[number] or ()) if work.labels is not None else (),
+                ),
+                first=class_name(work.first.labels, first_class),
+                second=class_name(work.second.labels, second_class),
+                first_class=first_class,
+                second_class=second_class,
+                first_probability=first_probability,
+                second_probability=second_probability,
+            )
+        )
+    return pairs
