@@ -119,6 +119,29 @@ class TestTheSameResult:
         assert same(alone, spread)
 
     @pytest.mark.slow
+    def test_check_and_diff(self, cluster, paths):
+        """Findings and answers, and the photos whose answers are kept, out of many parts."""
+        labels = [(number % 4,) for number in range(len(paths))]
+        limits = convlens.CheckThresholds(accuracy=0.5, class_accuracy=0.1)
+        one_process = PassOptions(batch_size=4)
+        by_ray = PassOptions(batch_size=4, engine=RayEngine(actors=2, block=1))
+        checks = [
+            convlens.check(model(), paths, labels, thresholds=limits, pass_options=options)
+            for options in (one_process, by_ray)
+        ]
+        assert checks[0].images == 43
+        assert checks[0]["accuracy"].value is not None
+        assert same(*checks)
+        changes = [
+            convlens.diff(
+                model(), model(seed=1), paths, labels=labels, parts=(), pass_options=options
+            ).answers
+            for options in (one_process, by_ray)
+        ]
+        assert len(changes[0].pairs) > 10
+        assert same(*changes)
+
+    @pytest.mark.slow
     def test_shift(self, cluster, paths):
         alone = shift(model(), paths, pass_options=PassOptions(batch_size=4), every=4)
         spread = shift(

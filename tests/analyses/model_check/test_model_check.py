@@ -146,7 +146,7 @@ def test_limits():
     result = convlens.check(
         model(), batch, right, thresholds=CheckThresholds(accuracy=0.9, calibration_error=0.02)
     )
-    assert result["accuracy"].status == "broken"
+    assert result["accuracy"].status == "cannot tell"  # 75 to 94 %
     assert result["accuracy"].value == pytest.approx(42 / 48)
     assert "photos would decide" in result["accuracy"].sentence
     assert result["calibration"].status == "broken"  # it is sure of its errors

@@ -21,7 +21,11 @@ _BATCH_SIZE = 32
 
 
 def check_predictions(errors: ErrorAnalysis, limits: CheckThresholds) -> list[CheckFinding]:
-    """Compare accuracy and calibration with those limits that are given."""
+    """Compare accuracy and calibration with those limits that are given.
+
+    A limit is broken where the whole 95 % interval of what was measured lies beyond it, so that few
+    photos do not call a network broken that keeps it.
+    """
     findings = []
     if limits.accuracy is not None:
         findings.append(_compare("accuracy", errors.accuracy, limits.accuracy))
@@ -74,21 +78,28 @@ def check_agreement(
         f"{other.name} predicts the same for {share.summary()} of the photos; probabilities differ "
         f"by at most {largest:.2g}"
     )
-    if limit is None or share.share >= limit:
-        return CheckFinding("agreement", FINE, words, share.share, limit)
-    if share.high < limit:
-        return CheckFinding("agreement", BROKEN, words, share.share, limit)
-    words += f"; {_photos_that_decide(share, limit)}"
-    return CheckFinding("agreement", CANNOT_TELL, words, share.share, limit)
+    status, comparison = (FINE, "") if limit is None else _judge(share, limit)
+    if status != FINE:
+        words += f"; {comparison}"
+    return CheckFinding("agreement", status, words, share.share, limit)
 
 
 def _compare(name: str, share: Proportion, limit: float) -> CheckFinding:
-    """A share against the least that is allowed, and whether the photos decide it."""
-    status: Status = FINE if share.share >= limit else BROKEN
-    words = f"{share.summary()}, at least {percent(limit, 1)} is required"
-    if share.low < limit < share.high:
-        words += f"; {_photos_that_decide(share, limit)}"
+    """A share against the least that is required."""
+    status, comparison = _judge(share, limit)
+    words = f"{share.summary()}; {comparison}"
     return CheckFinding(name, status, words, share.share, limit)
+
+
+def _judge(share: Proportion, limit: float) -> tuple[Status, str]:
+    """The status of a share by its interval and the least that is required, and why, in words."""
+    required = f"at least {percent(limit, 1)} is required"
+    if share.high < limit:
+        return BROKEN, f"{required}: the whole interval lies below"
+    if share.low >= limit:
+        return FINE, f"{required}: the whole interval lies above"
+    status: Status = FINE if share.share >= limit else CANNOT_TELL
+    return status, f"{required}: {_photos_that_decide(share, limit)}"
 
 
 def _photos_that_decide(share: Proportion, limit: float) -> str:
@@ -107,16 +118,17 @@ def _check_classes(errors: ErrorAnalysis, limit: float) -> CheckFinding:
             "accuracy of each class", CANNOT_TELL,
             f"no class has {_LEAST_OF_CLASS} photos; give at least so many of each", None, limit,
         )  # fmt: skip
-    worst = min(rows, key=lambda row: right[row] / counts[row])
-    below = sum(right[row] / counts[row] < limit for row in rows)
-    share = Proportion.from_counts(right[worst], counts[worst])
+    shares = {row: Proportion.from_counts(right[row], counts[row]) for row in rows}
+    below = [row for row in rows if shares[row].high < limit]
+    # With equal shares, the class with more photos tells more.
+    worst = min(below or rows, key=lambda row: (shares[row].share, shares[row].high))
+    status, comparison = _judge(shares[worst], limit)
     words = (
-        f"{below} of {counted(len(rows), 'class')} are below {percent(limit, 1)}; the least "
-        f"accurate is {errors.class_names[worst]}: {share.summary()}"
+        f"of {counted(len(rows), 'class')}, {len(below)} with the whole interval below "
+        f"{percent(limit, 1)}; the least accurate is {errors.class_names[worst]} with "
+        f"{shares[worst].summary()}; {comparison}"
     )
-    return CheckFinding(
-        "accuracy of each class", BROKEN if below else FINE, words, share.share, limit
-    )
+    return CheckFinding("accuracy of each class", status, words, shares[worst].share, limit)
 
 
 def _check_calibration(errors: ErrorAnalysis, limit: float) -> CheckFinding:

@@ -11,7 +11,9 @@ from convlens.errors import ConvlensError, suggest
 class CheckThresholds:
     """The limits beyond which a finding of `check` is broken; each is a share of 0 to 1.
 
-    None is no limit.
+    Accuracies, agreement and calibration are compared by their 95 % intervals: a limit is broken
+    where the whole interval lies beyond it. Where the limit lies inside the interval and the
+    measured share beyond it, the photos are too few to tell. None is no limit.
 
     Attributes:
         accuracy: least share of photos that are predicted correctly; default: no limit.
