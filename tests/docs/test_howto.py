@@ -16,7 +16,8 @@ from support.site import DOCS, code_blocks
 
 HOWTO = DOCS / "howto"
 PAGES = sorted(path for path in HOWTO.glob("*.rst") if path.stem != "index")
-NETWORK = dict(code_blocks(HOWTO / "checkpoint.rst", "python"))["nets.py"]
+# The files that the page on checkpoints writes, by name
+FILES = {name: code for name, code in code_blocks(HOWTO / "checkpoint.rst", "python") if name}
 
 
 @pytest.fixture
@@ -24,7 +25,8 @@ def folder(tmp_path, monkeypatch):
     """The folder that the pages assume: two classes of photos, a network and its weights."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "nets.py").write_text(NETWORK, encoding="utf-8")
+    for name, code in FILES.items():
+        (tmp_path / name).write_text(code, encoding="utf-8")
     random = np.random.default_rng(0)
     for name in ("cat/1.png", "dog/2.png"):
         path = tmp_path / "photos" / name
@@ -37,7 +39,8 @@ def folder(tmp_path, monkeypatch):
     labels = dict(code_blocks(HOWTO / "dataset.rst", "text"))["labels.csv"]
     (tmp_path / "labels.csv").write_text(labels, encoding="utf-8")
     yield tmp_path
-    sys.modules.pop("nets")
+    for name in FILES:
+        sys.modules.pop(name.removesuffix(".py"), None)
 
 
 # Training takes seconds.
@@ -54,7 +57,7 @@ def test_python_code_runs(page, folder):
     blocks = code_blocks(page, "python")
     assert blocks
     for caption, code in blocks:
-        if caption != "nets.py":
+        if caption not in FILES:
             exec(compile(code, f"{page.name} {caption}", "exec"), names)
     for name, function in names.items():
         if name.startswith("test_"):
