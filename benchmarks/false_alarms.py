@@ -35,7 +35,7 @@ from convlens.models.model import Model
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LIMIT = 0.05  # share of draws with a finding that is not true
-DRAWS = 400
+DRAWS = 200
 SIZES = (8, 12, 20, 32)  # photos of a draw
 PHOTOS = 40
 EXPLAINED = 16  # photos whose maps are compared

@@ -35,10 +35,10 @@ TASKS = {
     "a unit": ("units", 1 / 8),
     f"one channel, both on {SIDE} pixels": (f"{CHANNELS[0]} same", 0.55),
 }
-BATCH = 8
+BATCH = 4
 FLOOR_STEPS = 8
 FLOOR_TARGET = 1.3
-LUCENT_STEPS = 24  # convlens then gets the same time
+LUCENT_STEPS = 16  # convlens then gets the same time
 
 
 def run() -> None:

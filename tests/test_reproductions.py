@@ -57,8 +57,11 @@ def test_figures_of_benchmarks_are_read(tmp_path: Path, monkeypatch: pytest.Monk
     assert mnist.run().verdict == "missing"
     assert mnist.run().ours.startswith("measure it: make bench ONLY=mnist (about ")
     trainings = '[{"part": "seed 0", "accuracy": 0.995, "minutes": 9.0}]'
-    (tmp_path / "mnist.json").write_text(f'{{"runs": {{"mnist": {trainings}}}}}')
-    assert mnist.run() == Outcome("99.50 % (99.50 % to 99.50 %)", "agrees")
+    content = f'{{"mnist": {{"setting": "LeNet-5, 10 epochs", "runs": {trainings}}}}}'
+    (tmp_path / "mnist.json").write_text(content)
+    assert mnist.run() == Outcome("99.50 % (one seed; LeNet-5, 10 epochs)", "agrees")
+    (tmp_path / "mnist.json").write_text(content.replace("0.995", "0.99"))
+    assert mnist.run() == Outcome("99.00 % (one seed; LeNet-5, 10 epochs)", "DIFFERS")
     assert fashion.run().verdict == "missing"
     runs = '{"max": [{"crop": 0.8}, {"crop": 0.9}], "blur": [{"crop": 0.7}]}'
     (tmp_path / "antialiasing.json").write_text(f'{{"digits": {{"runs": {runs}}}}}')
