@@ -1,7 +1,14 @@
-"""The strongest patches of channels: from the index of the explorer, or among its first photos."""
+"""The strongest patches of channels: from the index of the explorer, or among its first photos.
 
-from collections.abc import Sequence
+The photos run through a layer once. The pass finds the strongest units of all its channels, whose
+patches are cut out where a page shows them. The numbers are those of one call of `patches` that
+shows these channels.
+"""
+
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from convlens.analyses.patches.cut import cut_patches
@@ -9,57 +16,126 @@ from convlens.analyses.patches.dataset_pass import patches
 from convlens.analyses.patches.result import LayerPatches, Patches
 from convlens.errors import ConvlensError
 from convlens.explorer.network import SIDE
+from convlens.explorer.photo_store import StoredPhoto
 from convlens.explorer.reproduction import Reproduction
 from convlens.explorer.session import MOST_SEARCHED, Session
+from convlens.explorer.worker import Job
 from convlens.passes.options import PassOptions
+
+_TOP = 9  # patches of each channel that a pass finds
 
 
 async def search_patches(
-    session: Session, layer: str, channels: Sequence[int] = (), top: int = 9
+    session: Session, layer: str, channels: Sequence[int] = (), top: int = _TOP
 ) -> tuple[LayerPatches, Reproduction]:
     """The strongest patches of channels of a layer: from the index, or among the first photos.
 
     Args:
         session: the session.
         layer: name of the layer.
-        channels: channels whose patches are cut out.
-        top: number of patches of each channel, at most.
+        channels: channels whose patches are cut out. Those of a group of the session are cut out
+            together.
+        top: number of patches of each of these channels, from 1 to 9.
 
     Raises:
         ConvlensError: no photo is a file.
     """
-    shown = tuple(channels)
+    group = session.channel_groups.get(layer, ())
+    shown = group if channels and set(channels) <= set(group) and top == _TOP else tuple(channels)
     indexed = await _find_in_index(session, layer)
     if indexed is not None:
-        return await _cut_patches(session, indexed, layer, shown, top)
-    photos = session.photos.files(MOST_SEARCHED)
-    if not photos:
-        raise ConvlensError("no photo is a file; start convlens explore with some PHOTOS")
-    paths = [photo.file_name for photo in photos]
+        assert session.index is not None
+        cut = await _cut_patches(session, session.index, indexed, shown, top, ())
+        chosen = {indexed.layer: list(shown)}
+        return cut, session.reproduction(
+            [],
+            f"convlens.cut_patches(model, {session.index_name}, {chosen}, top={top}"
+            f"{session.seed_argument})",
+        )
+    photos = list_searched(session)
     result = await session.compute(
-        ("patches", layer, shown, top, tuple(photo.key for photo in photos)),
-        lambda job: patches(
-            session.model,
-            paths,
-            layers=[layer],
-            side=SIDE,
-            top=top,
-            show={layer: list(shown)} if shown else 0,
-            seed=session.seed,
-            pass_options=PassOptions(progress=lambda *_: job.check()),
-        ),
+        _search_key(layer, photos), lambda job: _search(session, [layer], photos, job)
     )
+    keys = tuple(photo.key for photo in photos)
+    cut = await _cut_patches(session, result, result[layer], shown, top, keys)
+    return cut, _reproduce(session, layer, photos, shown, top)
+
+
+async def search_layers(session: Session, layers: Sequence[str]) -> None:
+    """Find the strongest units of several layers in one pass, for later calls of `search_patches`.
+
+    Raises:
+        ConvlensError: no photo is a file, or a layer cannot be searched.
+    """
+    missing = [layer for layer in layers if await _find_in_index(session, layer) is None]
+    if not missing:
+        return
+    photos = list_searched(session)
+    result = await session.compute(
+        ("search", tuple(missing), tuple(photo.key for photo in photos)),
+        lambda job: _search(session, missing, photos, job),
+    )
+    for layer in missing:
+        await session.compute(_search_key(layer, photos), partial(_take_layer, result, layer))
+
+
+def list_searched(session: Session) -> list[StoredPhoto]:
+    """The photos among which patches are searched without an index.
+
+    Raises:
+        ConvlensError: no photo is a file.
+    """
+    listed = session.photos.files(MOST_SEARCHED)
+    photos = [photo for photo in listed if photo.path is not None and photo.path.is_file()]
+    if not photos:
+        gone = "every photo has been deleted" if listed else "no photo is a file"
+        raise ConvlensError(f"{gone}; start convlens explore with some PHOTOS")
+    return photos
+
+
+def _search_key(layer: str, photos: Sequence[StoredPhoto]) -> Hashable:
+    return ("patches", layer, tuple(photo.key for photo in photos))
+
+
+def _search(
+    session: Session, layers: Sequence[str], photos: Sequence[StoredPhoto], job: Job
+) -> Patches:
+    """The strongest units of layers; called in the worker's thread."""
+    return patches(
+        session.model,
+        [photo.file_name for photo in photos],
+        layers=layers,
+        side=SIDE,
+        top=_TOP,
+        show=0,
+        seed=session.seed,
+        pass_options=PassOptions(progress=lambda *_: job.check()),
+    )
+
+
+def _take_layer(result: Patches, layer: str, _job: Job) -> Patches:
+    """The result of a pass over this layer alone."""
+    return replace(result, layers=(result[layer],))
+
+
+def _reproduce(
+    session: Session,
+    layer: str,
+    photos: Sequence[StoredPhoto],
+    shown: Sequence[int],
+    top: int,
+) -> Reproduction:
+    """The call of `patches` that shows channels of a layer."""
+    paths = [photo.file_name for photo in photos]
     words = ["patches", *paths]
     for channel in shown:
         words += ["--channel", f"{layer}:{channel}"]
     words += [] if shown else ["--layer", layer, "--show", "0"]
-    if top != 9:
+    if top != _TOP:
         words += ["--top", str(top)]
     show = f"{{{layer!r}: {list(shown)}}}" if shown else "0"
     arguments = f"layers=[{layer!r}], top={top}, show={show}{session.seed_argument}"
-    return result[layer], session.reproduction(
-        words, f"convlens.patches(model, {paths}, {arguments})"
-    )
+    return session.reproduction(words, f"convlens.patches(model, {paths}, {arguments})")
 
 
 async def _find_in_index(session: Session, layer: str) -> LayerPatches | None:
@@ -75,35 +151,40 @@ async def _find_in_index(session: Session, layer: str) -> LayerPatches | None:
 
 
 async def _cut_patches(
-    session: Session, indexed: LayerPatches, layer: str, channels: tuple[int, ...], top: int
-) -> tuple[LayerPatches, Reproduction]:
-    """The patches of channels of the index."""
-    index = session.index
-    assert index is not None
-    chosen = {indexed.layer: list(channels)}
-    reproduction = session.reproduction(
-        [],
-        f"convlens.cut_patches(model, {session.index_name}, {chosen}, top={top}"
-        f"{session.seed_argument})",
-    )
+    session: Session,
+    found: Patches,
+    layer: LayerPatches,
+    channels: tuple[int, ...],
+    top: int,
+    name: Hashable,
+) -> LayerPatches:
+    """A layer with the patches of channels.
+
+    Args:
+        session: the session.
+        found: what a pass has found.
+        layer: the layer of it.
+        channels: channels whose patches are cut out.
+        top: number of patches of each channel.
+        name: what tells the pass from others of the session.
+    """
     if not channels:
-        return indexed, reproduction
-    cut = await session.compute(
-        ("cut", layer, channels, top, _list_stamps(index, indexed, channels)),
-        lambda _: cut_patches(session.model, index, chosen, top=top, seed=session.seed)[
-            indexed.layer
-        ],
+        return layer
+    return await session.compute(
+        ("cut", name, layer.node_name, channels, top, _list_stamps(found, layer, channels)),
+        lambda _: cut_patches(
+            session.model, found, {layer.layer: list(channels)}, top=top, seed=session.seed
+        )[layer.layer],
     )
-    return cut, reproduction
 
 
 def _list_stamps(
-    index: Patches, indexed: LayerPatches, channels: Sequence[int]
+    found: Patches, layer: LayerPatches, channels: Sequence[int]
 ) -> tuple[tuple[str, int, int], ...]:
     """What changes when a photo with patches of the channels is written to."""
-    numbers = indexed.images[list(channels)].unique().tolist()
+    numbers = layer.images[list(channels)].unique().tolist()
     stamps = []
-    for name in (index.photos[number] for number in numbers if number >= 0):
+    for name in (found.photos[number] for number in numbers if number >= 0):
         with suppress(OSError):  # reading it says so
             status = Path(name).stat()
             stamps.append((name, status.st_mtime_ns, status.st_size))

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 import uvicorn
 
 from convlens.cache.folder import disk_cache
+from convlens.data.prepared_photos import PREPARED_PHOTOS
 from convlens.errors import ConvlensError
 from convlens.explorer.app import make_app
 from convlens.explorer.safety import TOKEN, Gate
@@ -57,6 +58,7 @@ class Server:
             target=self._uvicorn.run, args=([listener],), name="convlens-server", daemon=True
         )
         self._context.enter_context(disk_cache())
+        self._context.enter_context(PREPARED_PHOTOS.keep())
         self._thread.start()
         try:
             self._await_start()

@@ -34,7 +34,8 @@ async def channel(request: Request) -> Response:
     budget = PictureBudget(_BYTES, compression=FAST)
     cut_out, no_patches = await attempt(search_patches(session, row.name, [number]))
     layer, patches_reproduction = cut_out if cut_out is not None else (None, None)
-    entry = layer.shown[0] if layer is not None else None
+    shown = layer.shown if layer is not None else ()
+    entry = next((entry for entry in shown if entry.channel == number), None)
     maps, map_reproduction, no_map = None, None, "there is no photo yet; drop one on the start page"
     if photo is not None:
         computed, no_map = await attempt(session.feature_maps(photo, row.name))
