@@ -138,12 +138,12 @@ def export_explorer(
     *,
     labels: Mapping[str, Sequence[int]] | None = None,
     index: Patches | str | Path | None = None,
-    channels: int = 16,
+    channels: int = 4,
     seed: int = 0,
     notify: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Write the pages of an explorer as files that any web server can host.
+    """Write the pages of an explorer as files, for a disk or any web server.
 
     The pages have the addresses of the live explorer. Receptive fields under the pointer, the
     epsilon slider, the convolution page and the search work without a server behind them. Left out
@@ -156,7 +156,7 @@ def export_explorer(
         labels: as for `explore`.
         index: as for `explore`.
         channels: number of channels of each layer that get a page: those whose greatest activation
-            differs most between the photos. Default: 16.
+            differs most between the photos. Default: 4.
         seed: as for `explore`. Default: 0.
         notify: told before the pages are made how many there are, and how large and how long they
             will be. Default: nobody is told.
@@ -164,8 +164,7 @@ def export_explorer(
             many layers or pages are finished and how many there are. Default: not called.
 
     Returns:
-        The page to open, `index.html` in the folder. A browser reads it through a web server, for
-        example `python -m http.server`, and not as a file.
+        The page to open, `index.html` in the folder.
 
     Raises:
         ConvlensError: as `explore`; a number of channels below 0; or a folder with other files.

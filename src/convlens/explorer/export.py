@@ -1,11 +1,12 @@
-"""`export_explorer`: the pages of an explorer as files, which any web server can host."""
+"""`export_explorer`: the pages of an explorer as files, for a disk or any web server."""
 
 import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -14,20 +15,20 @@ from starlette.types import ASGIApp, Message
 
 from convlens.analyses.patches import activation_statistics
 from convlens.cache.folder import disk_cache
+from convlens.data.prepared_photos import PREPARED_PHOTOS
 from convlens.explorer.app import make_app
 from convlens.explorer.assets import ASSETS
 from convlens.explorer.network import LayerRow
-from convlens.explorer.patch_search import search_patches
+from convlens.explorer.patch_search import search_layers, search_patches
 from convlens.explorer.rendering import attempt
 from convlens.explorer.session import Session
-from convlens.explorer.static_site import StaticSite
+from convlens.explorer.static_site import DATA, StaticSite, write_data, write_script
 from convlens.explorer.worker import StoppedError
 from convlens.files import EXPLORER, atomic_folder
 from convlens.passes.options import Progress
 
 _PHOTOS = 24  # that are exported, as many as the start page shows at once
 _ON_PAGE = 64  # channels of a layer on one page
-_SHARED = ("/fields.json", "/search.json", *ASSETS.addresses)
 
 
 def export_session(
@@ -55,6 +56,7 @@ def export_session(
     stopped = threading.Event()
     with (
         disk_cache(),
+        PREPARED_PHOTOS.keep(),
         atomic_folder(out, marker=EXPLORER) as folder,
         # In notebooks this thread has an event loop already.
         ThreadPoolExecutor(1, thread_name_prefix="convlens-export") as executor,
@@ -78,70 +80,140 @@ async def _export(
     stopped: threading.Event,
 ) -> None:
     app = make_app(session, static=True)
+    session.notice_changes()  # as each page does, which finds the results of the list then
     kinds = await _list_addresses(session, channels, progress)
-    addresses = list(dict.fromkeys(address for group in kinds for address in group))
-    site = StaticSite(addresses, first_photo=_first_key(session))
-    size, seconds = 0, 0.0
-    for group in kinds:  # one page of each kind shows what the others take
+    addresses = dict.fromkeys(address for kind in kinds for group in kind for address in group)
+    site = StaticSite(list(addresses), first_photo=_first_key(session))
+    writer = PageWriter(app, site, folder, len(addresses), progress, stopped)
+    size, seconds = 0.0, 0.0
+    for kind in kinds:  # one group of each kind shows what the others take
+        group = kind[len(kind) // 2]
         start = time.perf_counter()
-        size += len(await _request(app, group[0])) * len(group)
-        seconds += (time.perf_counter() - start) * len(group)
+        await writer.write([group])
+        count = sum(map(len, kind)) / len(group)
+        size += sum(writer.sizes[address] for address in group) * count
+        seconds += (time.perf_counter() - start) * count
     notify(
         f"{len(addresses):,} pages: about {max(1, round(size / 1e6)):,} MB and "
         f"{max(1, round(seconds / 60)):,} min"
     )
-    for done, address in enumerate(addresses):
-        if stopped.is_set():
-            raise StoppedError
-        progress("pages", done, len(addresses))
-        text = site.rewrite(await _request(app, address), address)
-        site.write(folder, address, text)
-    progress("pages", len(addresses), len(addresses))
-    shared = [*_SHARED, session.addresses.labels()] if session.photos.num_labeled else _SHARED
-    for address in shared:
-        text = await _request(app, address)
-        if address == "/search.json":
-            text = json.dumps(site.rewrite_search(json.loads(text)))
-        target = folder / address.lstrip("/")
-        target.parent.mkdir(exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+    groups = chain.from_iterable(kinds)
+    # While the worker computes one page, this thread draws another one.
+    await asyncio.gather(writer.write(groups), writer.write(groups))
+    await _write_shared(app, session, site, folder)
     (folder / EXPLORER).write_text(
         json.dumps({"convlens": "explorer", "schema": 1, "pages": len(addresses)}), "utf-8"
     )
 
 
-async def _list_addresses(session: Session, channels: int, progress: Progress) -> list[list[str]]:
-    """The addresses of all pages that are exported, by their kind."""
+class PageWriter:
+    """Writes pages, each once.
+
+    Args:
+        app: answers with the pages.
+        site: rewrites and places them.
+        folder: the folder of the site.
+        count: number of all pages.
+        progress: called with the number of pages that are written.
+        stopped: set when no further page is wanted.
+
+    Attributes:
+        sizes: bytes of the pages that are written, by their address.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        site: StaticSite,
+        folder: Path,
+        count: int,
+        progress: Progress,
+        stopped: threading.Event,
+    ) -> None:
+        self._app = app
+        self._site = site
+        self._folder = folder
+        self._count = count
+        self._progress = progress
+        self._stopped = stopped
+        self._begun: set[str] = set()
+        self.sizes: dict[str, int] = {}
+
+    async def write(self, groups: Iterable[list[str]]) -> None:
+        """Write groups of pages, one after the other.
+
+        Args:
+            groups: addresses. Two calls may share an iterator, and each takes some of the groups.
+
+        Raises:
+            StoppedError: no further page is wanted.
+        """
+        for address in chain.from_iterable(groups):
+            if self._stopped.is_set():
+                raise StoppedError
+            if address in self._begun:
+                continue
+            self._begun.add(address)
+            text = self._site.rewrite(await _request(self._app, address), address)
+            self.sizes[address] = self._site.write(self._folder, address, text)
+            self._progress("pages", len(self.sizes), self._count)
+
+
+async def _write_shared(app: ASGIApp, session: Session, site: StaticSite, folder: Path) -> None:
+    """Write what all pages load."""
+    fields = json.loads(await _request(app, "/fields.json"))
+    names = json.loads(await _request(app, "/search.json"))
+    texts = {DATA: write_data(fields, site.rewrite_search(names))}
+    for address in ASSETS.addresses:
+        text = await _request(app, address)
+        texts[address] = write_script(text) if address.endswith(".js") else text
+    if session.photos.num_labeled:
+        texts[session.addresses.labels()] = await _request(app, session.addresses.labels())
+    for address, text in texts.items():
+        target = folder / address.lstrip("/")
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+
+
+async def _list_addresses(
+    session: Session, channels: int, progress: Progress
+) -> list[list[list[str]]]:
+    """The addresses of all pages that are exported: by their kind, in groups that share work."""
     to, network = session.addresses, await session.network()
     photos = session.photos.first(_PHOTOS)
     classes: dict[int, None] = {}
     photo_pages, gradcams, attacks = [], [], []
     for photo in photos:
-        photo_pages += [to.photo(photo.key), to.photo(photo.key, overlay="map")]
+        photo_pages.append([to.photo(photo.key), to.photo(photo.key, overlay="map")])
         predictions, _ = await attempt(session.predictions(photo))
         if predictions is None or not network.num_classes:
             continue
         shown = [index for index in predictions.classes[0].tolist() if index >= 0]
         classes |= dict.fromkeys([*shown, *(photo.classes or ())])
-        gradcams += [to.photo(photo.key, overlay="gradcam")]
-        gradcams += [to.photo(photo.key, overlay="gradcam", **{"class": k}) for k in shown]
-        attacks.append(to.photo(photo.key, overlay="epsilon"))
+        explained = [None, *shown]
+        gradcams.append(
+            [to.photo(photo.key, overlay="gradcam", **{"class": index}) for index in explained]
+        )
+        attacks.append([to.photo(photo.key, overlay="epsilon")])
+    layers = network.with_maps
+    await attempt(search_layers(session, [row.name for row in layers]))
     maps, patches, channel_pages = [], [], []
-    for done, row in enumerate(network.with_maps, start=1):
+    for done, row in enumerate(layers, start=1):
         assert row.source is not None  # as it has maps
         pages = -(-row.source.channels // _ON_PAGE)
         numbers = [None, *range(2, pages + 1)]
-        maps += [to.layer(row.name, page=number) for number in numbers]
-        patches += [to.layer(row.name, view="patches", page=number) for number in numbers]
+        maps.append([to.layer(row.name, page=number) for number in numbers])
+        patches.append([to.layer(row.name, view="patches")])  # the other pages take minutes
         chosen = await _choose_channels(session, row, channels)
-        channel_pages += [to.channel(row.name, channel) for channel in chosen]
-        progress("channels", done, len(network.with_maps))
+        session.channel_groups[row.name] = tuple(chosen)
+        channel_pages.append([to.channel(row.name, channel) for channel in chosen])
+        progress("channels", done, len(layers))
     kinds = [
-        [to.start()], photo_pages, gradcams, attacks, maps, patches, channel_pages,
-        [to.class_page(index) for index in classes],
-        [to.errors()] if session.photos.num_labeled else [], ["/convolution"],
+        [[to.start()]], photo_pages, gradcams, attacks, maps, patches, channel_pages,
+        [[to.class_page(index)] for index in classes],
+        [[to.errors()]] if session.photos.num_labeled else [], [["/convolution"]],
     ]  # fmt: skip
-    return [group for group in kinds if group]
+    return [groups for kind in kinds if (groups := [group for group in kind if group])]
 
 
 async def _choose_channels(session: Session, row: LayerRow, count: int) -> list[int]:

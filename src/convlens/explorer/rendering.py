@@ -15,6 +15,7 @@ from convlens.errors import ConvlensError
 from convlens.explorer.assets import ASSETS
 from convlens.explorer.photo_store import StoredPhoto
 from convlens.explorer.session import Session
+from convlens.explorer.static_site import DATA
 from convlens.explorer.worker import StoppedError
 from convlens.html.scales import overlaid, signed, unsigned
 from convlens.html.templates import environment
@@ -32,6 +33,7 @@ def make_templates() -> Environment:
     templates.globals.update(
         stylesheet=ASSETS.stylesheet_address,
         scripts=ASSETS.script_addresses,
+        exported_data=DATA,
         scales={"overlay": overlaid(), "signed": signed(), "unsigned": unsigned()},
     )
     return templates

@@ -1,6 +1,12 @@
-"""StaticSite: the files of exported pages, and links between them that need no server."""
+"""StaticSite: the files of exported pages, and links between them that need no server.
+
+The pages can be opened from a disk, where a browser lets no page read a file. All links therefore
+name a file and no folder, scripts are no ES modules, and what scripts ask the live server for is in
+a script that every page loads.
+"""
 
 import html
+import json
 import posixpath
 import re
 from collections.abc import Sequence
@@ -12,6 +18,8 @@ from convlens.explorer.addresses import LABELS
 
 _LINK = re.compile(r'\s(href|src|action|data-[a-z]+)="(/[^"]*)"')
 _HOME = re.compile(r'data-home=""')
+_PAGE = "index.html"
+DATA = "/assets/site.js"  # what scripts ask the live server for
 
 
 class StaticSite:
@@ -31,11 +39,11 @@ class StaticSite:
         self._first_photo = first_photo
         self._folders = {self._key(address): _folder(address) for address in addresses}
 
-    def write(self, root: Path, address: str, text: str) -> None:
-        """Write a page into its folder below `root`."""
-        target = root / _folder(address) / "index.html"
+    def write(self, root: Path, address: str, text: str) -> int:
+        """Write a page into its folder below `root`; returns the number of bytes."""
+        target = root / _folder(address) / _PAGE
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+        return target.write_bytes(text.encode())
 
     def rewrite(self, text: str, address: str) -> str:
         """The HTML of a page with relative links; those that lead nowhere are taken out."""
@@ -48,7 +56,7 @@ class StaticSite:
                 return ""
             return f' {name}="{html.escape(_relative(target, here))}"'
 
-        home = _relative("", here).rstrip("/") or "."
+        home = _relative("", here)
         return _HOME.sub(f'data-home="{home}"', _LINK.sub(replace, text))
 
     def rewrite_search(self, names: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +67,7 @@ class StaticSite:
             return [[name, quote(target)] for name, target in targets if target is not None]
 
         channels = [
-            [f"{unquote(parts[1])}:{parts[2]}", quote(folder + "/")]
+            [f"{unquote(parts[1])}:{parts[2]}", quote(f"{folder}/{_PAGE}")]
             for (path, query), folder in self._folders.items()
             if not query and (parts := path.strip("/").split("/"))[0] == "channel"
         ]
@@ -67,14 +75,14 @@ class StaticSite:
         return {**matches, "channels": [], "channel_pages": channels}
 
     def _find(self, address: str, *, exact: bool = False) -> str | None:
-        """The file or folder of an address, from the root of the site.
+        """The file of an address, from the root of the site.
 
         Args:
             address: the address.
             exact: whether the same page in its first state is no answer.
         """
         path, query = self._key(address)
-        if path.startswith("/assets/") or path in ("/fields.json", f"/{LABELS}"):
+        if path.startswith("/assets/") or path == f"/{LABELS}":
             return path.lstrip("/")
         state = dict(parse_qsl(query))
         candidates = [(path, query)]
@@ -85,7 +93,8 @@ class StaticSite:
                 candidates.append((path, ""))
         elif state.keys() == {"photo"} and not exact:
             candidates.append((path, ""))
-        return next((f"{self._folders[key]}/" for key in candidates if key in self._folders), None)
+        folders = (self._folders[key] for key in candidates if key in self._folders)
+        return next((posixpath.join(folder, _PAGE) for folder in folders), None)
 
     def _key(self, address: str) -> tuple[str, str]:
         """Path and sorted state of an address, without the photo that is shown anyway."""
@@ -102,7 +111,16 @@ def _folder(address: str) -> str:
     return "/".join("_" if part in (".", "..") else part for part in parts if part)
 
 
+def write_script(text: str) -> str:
+    """An ES module that imports and exports nothing, as a script that a page loads from a disk."""
+    return f'(() => {{\n"use strict";\n{text}}})();\n'
+
+
+def write_data(fields: dict[str, Any], search: dict[str, Any]) -> str:
+    """The script with the receptive fields and with the names that the search finds."""
+    return f"globalThis.exportedSite = {json.dumps({'fields': fields, 'search': search})};\n"
+
+
 def _relative(target: str, here: str) -> str:
-    """A link from one folder of the site to a file or a folder, which ends in a slash."""
-    link = posixpath.relpath(f"/{target}", f"/{here}")
-    return quote(link) + ("/" if target.endswith("/") or not target else "")
+    """A link from one folder of the site to a file, or to the root."""
+    return quote(posixpath.relpath(f"/{target}", f"/{here}"))

@@ -43,12 +43,12 @@ def explore(
         typer.Option(
             metavar="DIR",
             callback=check_export,
-            help="Write the pages as files that any web server can host, and start none.",
+            help="Write the pages as files, for a disk or a web server, and start no server.",
         ),
     ] = None,
     channels: Annotated[
         int, typer.Option(min=0, help="Channels of each layer that --export writes a page for.")
-    ] = 16,
+    ] = 4,
     overwrite: o.Overwrite = False,
     port: Annotated[
         int,

@@ -32,7 +32,7 @@ def show_export(page: Path, *, json: bool) -> None:
     """Print the page of an exported explorer.
 
     Args:
-        page: the page to open through a web server.
+        page: the page to open.
         json: print it as JSON.
     """
     if json:

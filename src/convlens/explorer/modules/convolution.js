@@ -1,10 +1,10 @@
 // Convolution: the arithmetic of a small convolution on numbers that one can edit. Nothing is asked of
 // the server; the state is in the address.
-export const outputSize = (length, kernel, { padding, stride, dilation }) =>
+const outputSize = (length, kernel, { padding, stride, dilation }) =>
   Math.floor((length + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1;
 
 // For each position of the feature map its value and the products that it is the sum of.
-export const convolve = (image, kernel, settings) => {
+const convolve = (image, kernel, settings) => {
   const { padding, stride, dilation, bias } = settings;
   const rows = outputSize(image.length, kernel.length, settings);
   const columns = outputSize(image[0].length, kernel[0].length, settings);

@@ -2,9 +2,11 @@
 // the page and what other modules know is kept. The newest click ends the older one, whose
 // computation the server then stops. Other modules listen to the event "shown", and ask for another
 // page with the event "visit".
+// Pages that are files are opened by the browser itself, which does not let scripts read files.
 // "visit": its detail is an address, or an address with `replace` for one that takes the place of
 // the present one in the history.
 if (self !== top) document.documentElement.classList.add("framed");
+const isFile = location.protocol === "file:";
 let latest = null;
 const status = document.getElementById("status");
 
@@ -25,8 +27,23 @@ const replaceMain = (page, address) => {
   shownPath = new URL(address, location.href).pathname;
 };
 
+// The layer of the page is in sight in the list of layers.
+const showCurrent = () => {
+  const list = document.querySelector(".layers-list .scrolling");
+  const row = list?.querySelector("[aria-current]")?.closest("li");
+  if (!row) return;
+  const [outer, inner] = [list.getBoundingClientRect(), row.getBoundingClientRect()];
+  if (inner.top < outer.top || inner.bottom > outer.bottom) {
+    list.scrollTop += inner.top - outer.top - (outer.height - inner.height) / 2;
+  }
+};
+
 let shownPath = location.pathname;
 const visit = async (address, { push = true, replace = false } = {}) => {
+  if (isFile) {
+    location.href = address;
+    return;
+  }
   latest?.abort();
   const own = latest = new AbortController();
   const main = document.getElementById("main");
@@ -57,7 +74,7 @@ const visit = async (address, { push = true, replace = false } = {}) => {
   }
 };
 
-const leadsHere = (link) => link && link.origin === location.origin && !link.target
+const leadsHere = (link) => link && !isFile && link.origin === location.origin && !link.target
   && !link.hasAttribute("download") && !link.getAttribute("href").startsWith("#");
 document.addEventListener("click", (event) => {
   if (event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
@@ -82,5 +99,7 @@ document.addEventListener("submit", (event) => {
 document.addEventListener("change", ({ target }) => {
   if (target.matches("select[data-submit]")) target.form.requestSubmit();
 });
+document.addEventListener("shown", showCurrent);
+showCurrent();
 document.addEventListener("visit", ({ detail }) => (detail.address ? visit(detail.address, detail) : visit(detail)));
-addEventListener("popstate", () => visit(location.href, { push: false }));
+if (!isFile) addEventListener("popstate", () => visit(location.href, { push: false }));

@@ -7,8 +7,10 @@ let pointer = null; // row and column of a pixel
 let pinned = null; // "Y,X"
 let waiting = false;
 
+// A page that was exported has brought the intervals along, as files cannot be asked for.
+const read = async (address) => globalThis.exportedSite?.fields ?? (await fetch(address)).json();
 const load = async (address) => {
-  fields ??= fetch(address).then((answer) => answer.json()).then(({ size, layers }) => ({
+  fields ??= read(address).then(({ size, layers }) => ({
     size, layers: layers.map((layer) => ({ ...layer, y: axisOf(layer.y), x: axisOf(layer.x) })),
   }));
   return fields;
@@ -21,7 +23,7 @@ const axisOf = (axis) => {
   return { low, high: low.map((first) => first + size - 1) };
 };
 // The position whose field has the nearest center; the first of equally near ones.
-export const nearest = ({ low, high }, pixel) => {
+const nearest = ({ low, high }, pixel) => {
   let best = 0;
   let least = Infinity;
   for (let index = 0; index < low.length; index += 1) {

@@ -9,7 +9,8 @@ let names = null;
 let active = -1;
 
 const load = async () => {
-  names ??= fetch(`${home}search.json`).then((answer) => answer.json());
+  // A page that was exported has brought the names along, as files cannot be asked for.
+  names ??= globalThis.exportedSite?.search ?? fetch(`${home}search.json`).then((answer) => answer.json());
   return names;
 };
 const entriesOf = (all, text) => {
