@@ -52,7 +52,11 @@ const offerSimilarity = async (layer) => {
   shownLayer = layer;
   document.dispatchEvent(new Event("leaving"));
   const answer = await fetch(`${similarity.dataset.similarity}?${new URLSearchParams({ layer })}`).catch(() => null);
-  if (!answer || layer !== shownLayer) return;
+  if (layer !== shownLayer) return;
+  if (!answer?.ok) {
+    similarity.textContent = "The layers could not be compared; start convlens explore again.";
+    return;
+  }
   similarity.innerHTML = (await answer.json()).html;
   document.dispatchEvent(new Event("shown"));
 };

@@ -15,7 +15,8 @@ const send = async (file) => {
     const answer = await fetch(area.dataset.upload, {
       method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" },
     });
-    const { address, error } = await answer.json();
+    const isJson = answer.headers.get("Content-Type").startsWith("application/json");
+    const { address, error } = isJson ? await answer.json() : { error: await answer.text() };
     if (address) document.dispatchEvent(new CustomEvent("visit", { detail: address }));
     else complain(error);
   } catch {

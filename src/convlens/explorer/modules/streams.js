@@ -6,6 +6,21 @@ const stop = (source) => {
   source.close();
   sources.delete(source);
 };
+const SILENT = "The server does not answer; start convlens explore again.";
+// Why a stream was refused. Its events do not have the answer, so the same address is asked again.
+const reasonOf = async (address) => {
+  const own = new AbortController();
+  try {
+    const answer = await fetch(address, { signal: own.signal });
+    if (answer.ok) return "The computation did not begin; load the page again.";
+    const text = await answer.text(); // a page that says why, or plain text
+    return new DOMParser().parseFromString(text, "text/html").querySelector(".failure")?.textContent ?? text;
+  } catch {
+    return SILENT;
+  } finally {
+    own.abort();
+  }
+};
 const open = (box) => {
   const source = new EventSource(box.dataset.stream);
   const bar = box.querySelector("progress");
@@ -32,9 +47,10 @@ const open = (box) => {
     stop(source);
     box.textContent = JSON.parse(data).reason;
   });
-  source.addEventListener("error", () => {
-    stop(source); // the server has stopped; it is not asked again
-    box.textContent = "The server does not answer; start convlens explore again.";
+  source.addEventListener("error", async () => {
+    const refused = source.readyState === EventSource.CLOSED;
+    stop(source); // else the browser asks again and again
+    box.textContent = refused ? await reasonOf(box.dataset.stream) : SILENT;
   });
   box.querySelector("button.stop").addEventListener("click", () => {
     stop(source);
