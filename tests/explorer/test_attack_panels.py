@@ -49,10 +49,16 @@ def test_the_answer_for_a_shifted_photo(explorer, photo, query, offset):
     model = explorer.session.model
     image = model.prepare(photo.path).roll(offset, dims=(2, 3))
     predictions = convlens.predict(model, image)
-    text = explorer.get(f"/photo/{photo.key}?overlay=shift&{query}")
+    text = explorer.get(f"/photo/{photo.key}?overlay=shift&{query}", follow_redirects=True)
     for share in predictions.confidences[0].tolist():
         assert f'<data value="{share}">' in text
     assert f".roll({offset}, dims=(2, 3))" in html.unescape(text)
+
+
+def test_the_form_of_the_shift_leads_to_the_address_of_the_shift(explorer, photo):
+    answer = explorer.client.get(f"/photo/{photo.key}?overlay=shift&down=4&right=-3")
+    assert answer.status_code == 303
+    assert answer.headers["location"] == f"/photo/{photo.key}?overlay=shift&shift=4%2C-3"
 
 
 @pytest.mark.parametrize("query", ["shift=x", "shift=1", "level=x", "down=a"])

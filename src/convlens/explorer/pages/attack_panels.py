@@ -149,12 +149,16 @@ async def make_shift_panel(
     shifted, predictions, reproduction = await session.shifted(photo, offset)
     before = await session.predictions(photo)
     share, share_before = float(predictions.confidences[0, 0]), float(before.confidences[0, 0])
-    is_same = int(predictions.classes[0, 0]) == int(before.classes[0, 0])
-    change = "keeps the answer" if is_same else f"changes the answer from {before.names[0][0]} to"
-    summary = (
-        f"The shift by {offset[0]} rows and {offset[1]} columns {change} "
-        f"{predictions.names[0][0]}: {percent(share)}, before {percent(share_before)}"
-    ).replace("-", "−")
+    first, answer = before.names[0][0], predictions.names[0][0]
+    if int(predictions.classes[0, 0]) == int(before.classes[0, 0]):
+        change = f"keeps the answer {answer}: {percent(share)}, before {percent(share_before)}"
+    else:
+        change = (
+            f"changes the answer from {first} ({percent(share_before)}) to {answer} "
+            f"({percent(share)})"
+        )
+    down, right = (str(pixels).replace("-", "−") for pixels in offset)
+    summary = f"The shift by {down} rows and {right} columns {change}"
     return ShiftPanel(
         picture=draw_stage(_pixels(shifted, session), budget),
         offset=offset,

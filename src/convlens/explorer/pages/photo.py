@@ -30,6 +30,7 @@ from convlens.explorer.pages.photo_panels import (
 )
 from convlens.explorer.pages.photo_state import (
     EPSILON,
+    FORM_FIELDS,
     GRADCAM,
     MAP,
     OVERLAYS,
@@ -98,12 +99,15 @@ async def photo(request: Request) -> Response:
     """A photo in the state that the address names."""
     session = session_of(request)
     stored = find_photo(session, request.path_params["key"])
-    state = PhotoState.read(stored.key, request.query_params, session.addresses)
+    query = request.query_params
+    state = PhotoState.read(stored.key, query, session.addresses)
     network = await session.network()
-    name = request.query_params.get("class_name", "")  # of the form
+    name = query.get("class_name", "")
     if name and network.num_classes:
         index = find_class(session.model.labels, name[:200], network.num_classes)
         state = replace(state, target=str(index))
+    if FORM_FIELDS & query.keys():  # one state has one address
+        return RedirectResponse(state.address(), HTTPStatus.SEE_OTHER)
     predictions, no_answer = await attempt(session.predictions(stored))
     target = _find_target(session, network, state, predictions)
     layer = _find_layer(network, state)

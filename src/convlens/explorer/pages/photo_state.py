@@ -20,6 +20,7 @@ OVERLAYS = {
     SHIFT: "Shift",
     DREAM: "Dream",
 }
+FORM_FIELDS = {"class_name", "down", "right"}  # which forms send instead of a class or a shift
 _OFFSET = re.compile(r"(-?\d{1,5}),(-?\d{1,5})")
 _POSITION = re.compile(r"(\d{1,9}),(\d{1,9})")
 
@@ -65,7 +66,7 @@ class PhotoState:
         at, channel = query.get("at", ""), query.get("channel", "")
         parse_position(at)
         level, shift = query.get("level", ""), query.get("shift", "")
-        if not shift and query.get("down", "") + query.get("right", ""):  # of the form
+        if not shift and query.get("down", "") + query.get("right", ""):
             shift = f"{query.get('down') or 0},{query.get('right') or 0}"
         for name, number in (("channel", channel), ("level", level)):
             if number and (not number.isdecimal() or len(number) > 9):
