@@ -35,8 +35,10 @@ def test_pages_of_the_second_model_have_its_numbers_and_links(running):
     for target in range(4):
         cam = convlens.gradcam(other_model(), path, classes=[target])
         page = f"/photo/{key}?overlay=gradcam&class={target}"
-        assert f"logit {cam.scores[0, 0]:+.2f}" in running.get(f"/with/other{page}")
-        assert f"logit {cam.scores[0, 0]:+.2f}" not in running.get(page)
+        assert f"logit {cam.scores[0, 0]:+.2f}".replace("-", "−") in running.get(
+            f"/with/other{page}"
+        )
+        assert f"logit {cam.scores[0, 0]:+.2f}".replace("-", "−") not in running.get(page)
     names = running.client.get("/with/other/search.json").json()
     assert ["2/add", "/with/other/layer/2%2Fadd"] in names["layers"]
 

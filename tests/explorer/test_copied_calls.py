@@ -60,7 +60,7 @@ def test_a_class_is_chosen_by_name_in_the_form(explorer, name, target):
         303, f"{page}overlay=gradcam&class={target}",
     )  # fmt: skip
     text = explorer.get(answer.headers["location"])
-    assert f"logit {cam.scores[0, 0]:+.2f}" in text
+    assert f"logit {cam.scores[0, 0]:+.2f}".replace("-", "−") in text
     assert f'aria-current="true" title="{cam.names[0][0]}: Grad-CAM"' in html.unescape(text)
 
 

@@ -30,7 +30,7 @@ def test_fifty_clients_at_once_get_the_answers_of_the_library(tmp_path, capfd):
         address = f"{home}photo/{key}?overlay=gradcam&class={target}"
         with opener.open(address, timeout=60) as answer:
             text = answer.read().decode()
-        return target, f"logit {cams[target].scores[0, 0]:+.2f}" in text
+        return target, f"logit {cams[target].scores[0, 0]:+.2f}".replace("-", "−") in text
 
     try:
         with ThreadPoolExecutor(CLIENTS) as clients:

@@ -65,7 +65,7 @@ def test_gradcam_is_that_of_the_library(explorer):
     for target in range(4):
         cam = convlens.gradcam(explorer.session.model, path, classes=[target])
         text = explorer.get(f"/photo/{key}?overlay=gradcam&class={target}")
-        assert f"logit {cam.scores[0, 0]:+.2f}" in text
+        assert f"logit {cam.scores[0, 0]:+.2f}".replace("-", "−") in text
         assert html.escape(cam.summarize_map(0, 0)) in text
         for share in cam.channel_shares(0, 0, 8):
             assert f'<data value="{share.share}">' in text
