@@ -7,7 +7,7 @@ from PIL import Image
 
 import convlens
 from convlens.explorer.photo_store import PhotoStore, receive_photo
-from support.explorers import run, save_photos, small_network
+from support.explorers import read_events, run, save_photos, small_network
 
 STRONGEST = '<data value="{}">'
 
@@ -69,6 +69,14 @@ def test_a_file_that_is_removed_between_two_requests_is_named(running):
     assert "cat.png" in text
     page = f"/photo/{running.keys[1]}"
     assert running.client.get(page).status_code == 422
+
+
+def test_a_file_that_is_removed_is_left_out_of_the_findings(running):
+    running.get("/")
+    running.paths[1].unlink()
+    events = read_events(running.get("/findings"))
+    parts = [data["html"] for kind, data in events if kind == "part"]
+    assert "1 prediction" in parts[1] and "does not exist" not in "".join(parts)
 
 
 def test_a_sent_photo_of_the_old_content_has_its_own_page(tmp_path):

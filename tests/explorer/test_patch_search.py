@@ -87,4 +87,4 @@ def test_the_patches_of_a_deleted_photo_are_left_out(running):
     assert "of 4 photos make it fire" in text
     for path in running.paths:
         path.unlink(missing_ok=True)
-    assert "every photo has been deleted" in shown()[0]
+    assert "no photo is a file; start convlens explore with some PHOTOS" in shown()[0]

@@ -85,11 +85,9 @@ def list_searched(session: Session) -> list[StoredPhoto]:
     Raises:
         ConvlensError: no photo is a file.
     """
-    listed = session.photos.files(MOST_SEARCHED)
-    photos = [photo for photo in listed if photo.path is not None and photo.path.is_file()]
+    photos = session.photos.files(MOST_SEARCHED)
     if not photos:
-        gone = "every photo has been deleted" if listed else "no photo is a file"
-        raise ConvlensError(f"{gone}; start convlens explore with some PHOTOS")
+        raise ConvlensError("no photo is a file; start convlens explore with some PHOTOS")
     return photos
 
 

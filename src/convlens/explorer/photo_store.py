@@ -130,12 +130,13 @@ class PhotoStore:
         return list(islice(self, most))
 
     def files(self, most: int) -> list[StoredPhoto]:
-        """The first photos that are files, without those that browsers sent.
+        """The first photos that are files which exist, without those that browsers sent.
 
         Args:
             most: number of photos, at most.
         """
-        return list(islice(self._list_files(), most))
+        files = (photo for photo in self._list_files() if photo.path and photo.path.is_file())
+        return list(islice(files, most))
 
     @property
     def num_labeled(self) -> int:
