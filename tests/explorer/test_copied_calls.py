@@ -12,7 +12,7 @@ import convlens
 import convlens.cli.commands
 from convlens.cli.app import app
 from convlens.models.labels import find_class
-from support.explorers import run, save_photos, small_model, small_network
+from support.explorers import run, save_photos, show_commands, small_model, small_network
 
 pytest_plugins = ("support.explorers",)
 
@@ -24,7 +24,7 @@ LABELS = ["1", "2", "3", "0"]  # every index is the name of another class
 def digits(tmp_path_factory):
     network = convlens.wrap(small_network(), size=16, labels=LABELS)
     running = run(network, save_photos(tmp_path_factory.mktemp("photos")))
-    running.session.reproduction._has_spec = True  # as of a network that convlens loaded
+    show_commands(running)
     yield running
     running.session.worker.close()
 
@@ -97,7 +97,7 @@ def test_a_maximized_image_has_its_command(digits, address, option, objective):
 def test_every_copied_command_is_one_that_convlens_takes(tmp_path):
     """The words are parsed as the command line does it; nothing is computed."""
     running = run(small_model(), save_photos(tmp_path), labeled=False, seed=7)
-    running.session.reproduction._has_spec = True
+    show_commands(running)
     key = running.keys[0]
     addresses = [
         "/layer/0", "/layer/0?view=patches", "/channel/0/2", "/class/3", "/kernel/0/2?at=1,2",

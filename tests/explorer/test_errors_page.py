@@ -21,6 +21,7 @@ from support.explorers import (
     read_events,
     run,
     save_photos,
+    show_commands,
     small_model,
 )
 
@@ -104,9 +105,9 @@ def test_the_command_takes_the_table_that_the_page_offers(running, tmp_path, mon
     table.write_bytes(running.client.get("/labels.csv").content)
     right = match_labels(running.paths, read_labels(table, small_model().labels, 4))
     assert right == [*RIGHT, None]
-    running.session.reproduction._has_spec = True
+    show_commands(running)
     (command,) = re.findall(r'data-text="(convlens [^"]*)"', events(running, "/errors/analysis"))
-    running.session.reproduction._has_spec = False
+    running.session.reproduction._model = running.session.model
     monkeypatch.chdir(tmp_path)
     _, name, *words = shlex.split(html.unescape(command))
     assert name == "errors"

@@ -7,7 +7,15 @@ import pytest
 
 import convlens
 from convlens.explorer.photo_findings import FINDERS
-from support.explorers import other_model, read_events, run, save_photos, small_model, small_network
+from support.explorers import (
+    other_model,
+    read_events,
+    run,
+    save_photos,
+    show_commands,
+    small_model,
+    small_network,
+)
 
 
 def read_parts(running, address="/findings"):
@@ -90,7 +98,7 @@ def test_channels_that_never_fire_are_those_of_the_library(tmp_path):
 def test_without_labels_commands_compute_them(tmp_path):
     paths = save_photos(tmp_path)
     running = run(convlens.wrap(small_network(), size=16), paths, labeled=False)
-    running.session.reproduction._has_spec = True
+    show_commands(running)
     parts = read_parts(running)
     for name, command in (
         ("preprocessing", "convlens doctor"), ("robustness", "convlens fgsm"),

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,12 @@ def run(
     client = TestClient(gate, base_url=HOME, follow_redirects=False)
     assert client.get(f"/?token={gate.token}").status_code == 303
     return Running(session, gate, client, paths)
+
+
+def show_commands(running: Running) -> None:
+    """Let pages have commands, as for a network that convlens loaded."""
+    reproducer = running.session.reproduction
+    reproducer._model = replace(reproducer._model, spec="default")
 
 
 def read_events(text: str) -> list[tuple[str, dict[str, Any]]]:
