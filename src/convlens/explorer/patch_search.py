@@ -150,7 +150,7 @@ async def _find_in_index(session: Session, layer: str) -> LayerPatches | None:
 
 async def _cut_patches(
     session: Session,
-    found: Patches,
+    searched: Patches,
     layer: LayerPatches,
     channels: tuple[int, ...],
     top: int,
@@ -160,7 +160,7 @@ async def _cut_patches(
 
     Args:
         session: the session.
-        found: what a pass has found.
+        searched: what a pass over the photos found.
         layer: the layer of it.
         channels: channels whose patches are cut out.
         top: number of patches of each channel.
@@ -169,20 +169,20 @@ async def _cut_patches(
     if not channels:
         return layer
     return await session.compute(
-        ("cut", name, layer.node_name, channels, top, _list_stamps(found, layer, channels)),
+        ("cut", name, layer.node_name, channels, top, _list_stamps(searched, layer, channels)),
         lambda _: cut_patches(
-            session.model, found, {layer.layer: list(channels)}, top=top, seed=session.seed
+            session.model, searched, {layer.layer: list(channels)}, top=top, seed=session.seed
         )[layer.layer],
     )
 
 
 def _list_stamps(
-    found: Patches, layer: LayerPatches, channels: Sequence[int]
+    searched: Patches, layer: LayerPatches, channels: Sequence[int]
 ) -> tuple[tuple[str, int, int], ...]:
     """What changes when a photo with patches of the channels is written to."""
     numbers = layer.images[list(channels)].unique().tolist()
     stamps = []
-    for name in (found.photos[number] for number in numbers if number >= 0):
+    for name in (searched.photos[number] for number in numbers if number >= 0):
         with suppress(OSError):  # reading it says so
             status = Path(name).stat()
             stamps.append((name, status.st_mtime_ns, status.st_size))
