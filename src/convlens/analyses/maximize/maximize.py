@@ -140,19 +140,7 @@ def maximize(
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     if size is not None:
         check_image_size(*size)
-    base = trace(model, partly=True)
-    tasks: list[AscentTask] = []
-    crop_plans: dict[tuple[object, ...], CropPlan] = {}  # the channels of a layer share one
-    for number, text in enumerate(texts):
-        objective = parse_objective(model, base, text, class_score, side=side)
-        key = (
-            objective.layer, objective.node_name, objective.optimized_node_name, objective.position,
-        )  # fmt: skip
-        if key not in crop_plans:
-            crop_plans[key] = plan_crop(model, base, objective, size)
-        tasks += [
-            AscentTask(number, objective, crop_plans[key], seed + draw) for draw in range(seeds)
-        ]
+    tasks = _plan_tasks(model, texts, range(seed, seed + seeds), size, class_score, side)
     results: dict[int, AscentResult] = {}
     report = or_ignore(progress)
     stopped, total = "", len(tasks) * steps
@@ -208,6 +196,29 @@ def maximize(
         stopped=stopped,
         interrupted=was_interrupted,
     )
+
+
+def _plan_tasks(
+    model: Model,
+    objectives: Sequence[str | Direction],
+    seeds: range,
+    image_size: tuple[int, int] | None,
+    class_score: ClassScore,
+    side: Side,
+) -> list[AscentTask]:
+    """A task for each objective and seed; the other arguments are those of `maximize`."""
+    base = trace(model, partly=True)
+    tasks: list[AscentTask] = []
+    crop_plans: dict[tuple[object, ...], CropPlan] = {}  # the channels of a layer share one
+    for number, text in enumerate(objectives):
+        objective = parse_objective(model, base, text, class_score, side=side)
+        key = (
+            objective.layer, objective.node_name, objective.optimized_node_name, objective.position,
+        )  # fmt: skip
+        if key not in crop_plans:
+            crop_plans[key] = plan_crop(model, base, objective, image_size)
+        tasks += [AscentTask(number, objective, crop_plans[key], seed) for seed in seeds]
+    return tasks
 
 
 def _batches(tasks: Sequence[AscentTask], batch_size: int) -> Iterator[list[int]]:
