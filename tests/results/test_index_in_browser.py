@@ -36,3 +36,26 @@ def test_pictures_load_and_fit(browser, tmp_path, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.close()
     assert messages == []
+
+
+@dataclass(frozen=True, eq=False)
+class NarrowPictures(Result):
+    """Three pictures, two of them narrower than a caption may be."""
+
+    layer: str
+
+    def pictures(self):
+        return {
+            name: torch.zeros(100, width, 3, dtype=torch.uint8)
+            for name, width in (("first", 120), ("second", 300), ("third", 120))
+        }
+
+
+@pytest.mark.slow
+def test_pictures_stand_in_one_row_where_there_is_room(browser, tmp_path):
+    NarrowPictures("layer4").save(tmp_path / "results")
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.goto((tmp_path / "results" / "index.html").as_uri(), wait_until="networkidle")
+    boxes = [figure.bounding_box() for figure in page.locator(".pictures figure").all()]
+    assert len({box["y"] for box in boxes}) == 1
+    page.close()
