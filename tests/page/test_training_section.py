@@ -1,6 +1,7 @@
 """The page about a network that convlens trained: its photos, its curves and its classes."""
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -52,6 +53,13 @@ def test_numbers_and_curves_are_those_of_the_training(page_report, trained):
     lines = [line["points"] for line in page.all("polyline")]
     counts = [len(line.split()) for line in lines if line is not None]
     assert counts.count(len(trained[1].history)) == 3  # loss twice, accuracy once
+
+
+def test_validation_has_one_color_in_both_charts(page_report):
+    """The first line of a chart has the accent, and the accuracy is that of the validation."""
+    text = page_report.page.read_text("utf-8").partition('<section id="training"')[2]
+    names = re.findall(r'<g class="series-(\d)">.{0,400}?</svg> (\w+)</span>', text, re.DOTALL)
+    assert names[:2] == [("0", "validation"), ("1", "training")]
 
 
 def test_the_reproduction_trains_the_same_network(page_report, trained, tmp_path, monkeypatch):

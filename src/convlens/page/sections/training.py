@@ -161,8 +161,8 @@ def _draw_loss(training: Training) -> LineChart:
     lines = [
         Series(name, values, values, values)
         for name, values in (
-            ("training", [row["loss"] for row in training.history]),
             ("validation", [row["validation_loss"] for row in training.history]),
+            ("training", [row["loss"] for row in training.history]),
         )
     ]
     highest = _round_up(max(max(line.values) for line in lines))
