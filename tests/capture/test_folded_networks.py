@@ -184,7 +184,7 @@ def with_hook(name: str) -> nn.Module:
 
 def with_other_forward() -> nn.Module:
     network = Wired(chain)
-    network.conv.forward = lambda x: F.conv2d(x, network.conv.weight, padding=1)
+    network.conv.__dict__["forward"] = lambda x: F.conv2d(x, network.conv.weight, padding=1)
     return network
 
 

@@ -53,7 +53,8 @@ def only_photo(photo: ImagesLike) -> PhotoLike | Tensor:
     photos = list_photos(photo)
     if len(photos) != 1:
         raise ConvlensError(f"{len(photos)} photos; a dream takes one")
-    return photos[0] if photos[0] is photo else only_photo(photos[0])
+    is_sequence = photos[0] is not photo
+    return only_photo(photos[0]) if is_sequence else photos[0]
 
 
 def _resize_photo(photo: Photo, size: int | None) -> Image.Image:

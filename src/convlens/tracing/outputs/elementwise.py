@@ -8,7 +8,7 @@ must lead from each number to the same position of the output, and to no other.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 
@@ -73,7 +73,7 @@ def _count_combined(operation: Operation, shape: tuple[int, ...]) -> int:
 
 
 def is_elementwise(
-    recording: Recording, operations: Iterable[Operation], entry: int, output: int
+    recording: Recording, operations: Sequence[Operation], entry: int, output: int
 ) -> bool:
     """Whether operations compute each element of a node from the same element of another one.
 
