@@ -102,3 +102,12 @@ def test_a_file_of_names_comes_first(tmp_path, nets):
     (tmp_path / "names.txt").write_text("hen\nemu, big bird\n")
     model = load(f"python:{nets}:model", class_names=tmp_path / "names.txt")
     assert model.labels == NAMES and model.class_names == str(tmp_path / "names.txt")
+
+
+def test_the_description_of_a_checkpoint_names_the_file_of_names(tmp_path, nets):
+    names = tmp_path / "names.txt"
+    names.write_text("hen\nemu, big bird\n")
+    torch.save(load(f"python:{nets}:network").network.state_dict(), tmp_path / "w.pt")
+    spec = f"file:{tmp_path}/w.pt@python:{nets}:network"
+    assert load(spec).origin.endswith("; no labels")
+    assert load(spec, class_names=names).origin.endswith(f"; labels of {names}")

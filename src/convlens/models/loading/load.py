@@ -96,7 +96,7 @@ def load(
     # Weights are drawn on the CPU, so that the random state of accelerators is not touched.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model, full_spec = _build(parse_spec(text), size=image_size)
+        model, full_spec = _build(parse_spec(text), size=image_size, class_names=class_names)
         if image_size is not None:
             preprocessing = model.preprocessing.with_size(*image_size)
             model = replace(model, preprocessing=preprocessing)
@@ -138,7 +138,11 @@ def list_models(containing: str = "") -> dict[str, list[str]]:
 
 
 def _build(
-    spec: Spec, *, weights: bool = True, size: tuple[int, int] | None = None
+    spec: Spec,
+    *,
+    weights: bool = True,
+    size: tuple[int, int] | None = None,
+    class_names: str | Path | None = None,
 ) -> tuple[Model, str]:
     """The Model of a spec, and the spec with all that was left out.
 
@@ -146,6 +150,7 @@ def _build(
         spec: the spec.
         weights: False builds only the architecture, for other weights.
         size: height and width of the images that a trained network will be given, in pixels.
+        class_names: path of the file with the labels that the model will have instead.
     """
     if spec.form == "name":
         spec = _find_library(spec.reference)
@@ -153,7 +158,7 @@ def _build(
     if spec.form == "python":
         return factory_model(spec.reference), full
     if spec.form == "file":
-        return _file_model(spec)
+        return _file_model(spec, class_names)
     with float32_networks():
         if spec.form == "torchvision":
             return torchvision_model(spec.reference, weights=weights), full
@@ -177,7 +182,7 @@ def _find_library(name: str) -> Spec:
     raise ConvlensError(_unknown(name))
 
 
-def _file_model(spec: Spec) -> tuple[Model, str]:
+def _file_model(spec: Spec, class_names: str | Path | None) -> tuple[Model, str]:
     path = Path(spec.reference)
     file = read_weight_file(path)
     architecture = spec.architecture or find_architecture(file)
@@ -188,10 +193,14 @@ def _file_model(spec: Spec) -> tuple[Model, str]:
     classes = count_outputs(model.network)
     if classes is not None and (names := find_class_names(file, classes)) is not None:
         labels, source = names, "the file"
+    if class_names is not None:
+        labels_text = f"labels of {class_names}"
+    else:
+        labels_text = f"labels of {source}" if labels else "no labels"
     inferred = "" if spec.architecture else ", recognized by the weights"
     origin = (
         f"weights from {path}{loaded.summary()}; architecture and preprocessing of "
-        f"{architecture}{inferred}; {f'labels of {source}' if labels else 'no labels'}"
+        f"{architecture}{inferred}; {labels_text}"
     )
     name = f"{model.name} from {path.name}"
     return replace(model, name=name, labels=labels, origin=origin), f"file:{path}@{architecture}"
