@@ -98,10 +98,17 @@ def test_what_needs_a_server_is_left_out(exported):
     assert sorted(layers) == ["0", "0", "2.conv", "2.conv", "2/add", "2/add"]
 
 
-def test_number_size_and_time_are_told_before(exported):
-    folder, _, messages, _ = exported
-    pages = len(list(folder.rglob("index.html")))
-    assert re.fullmatch(rf"{pages} pages: about [\d,]+ MB and [\d,]+ min", messages[0])
+def test_a_channel_has_the_command_and_the_evidence_of_its_own(exported):
+    folder, photos, *_ = exported
+    channels = sorted(path.name for path in (folder / "channel" / "0").iterdir())
+    assert len(channels) == 2
+    for channel in channels:
+        show = {"0": [int(channel)]}
+        text = html.unescape((folder / f"channel/0/{channel}/index.html").read_text("utf-8"))
+        assert f"layers=['0'], top=9, show={show})" in text
+        check = convlens.patches(small_model(), photos, layers=["0"], show=show)["0"].crop_check
+        assert check.checked > 2
+        assert f"Evidence: {check.summary()}." in text
 
 
 def test_progress_is_told_for_each_layer_and_page(exported):

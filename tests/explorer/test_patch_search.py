@@ -3,10 +3,13 @@
 import asyncio
 import html
 import re
+from dataclasses import replace
 
 import pytest
 
 import convlens
+from convlens.analyses.patches import layer_patches
+from convlens.analyses.patches.dataset_pass import tabulate_patches
 from convlens.explorer import patch_search
 from convlens.explorer.patch_search import search_layers, search_patches
 from support.explorers import run, save_photos, small_model
@@ -28,9 +31,9 @@ def searched(monkeypatch):
 
     def count(model, paths, **options):
         layers.append(options["layers"])
-        return convlens.patches(model, paths, **options)
+        return tabulate_patches(model, paths, **options)
 
-    monkeypatch.setattr(patch_search, "patches", count)
+    monkeypatch.setattr(patch_search, "tabulate_patches", count)
     return layers
 
 
@@ -41,16 +44,44 @@ def test_a_layer_is_searched_once_for_all_its_channels(running, searched):
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize(("channels", "top"), [([4], 9), ([0, 1, 2, 3, 4, 5], 1), ([], 9)])
-def test_patches_are_those_of_the_copied_call_in_every_bit(running, layer, channels, top):
+@pytest.mark.parametrize(
+    ("channels", "top", "check"),
+    [([4], 9, True), ([4], 9, False), ([0, 1, 2, 3, 4, 5], 1, False), ([], 9, False)],
+)
+def test_patches_are_those_of_the_copied_call_in_every_bit(running, layer, channels, top, check):
     async def search():
         await search_layers(running.session, LAYERS)
-        return await search_patches(running.session, layer, channels, top)
+        return await search_patches(running.session, layer, channels, top, check=check)
 
     found, reproduction = asyncio.run(search())
     variables = {"model": running.session.model}
     exec(reproduction.python, variables)
-    assert found == variables["result"][layer]
+    expected = variables["result"][layer]
+    if not check:
+        assert found.crop_check.summary() == ""
+        expected = replace(expected, crop_check=found.crop_check)
+    assert found == expected
+
+
+def test_crops_are_run_again_only_for_pages_that_show_it(running, monkeypatch):
+    checked = []
+
+    def count(model, image_trace, node, images, units):
+        checked.append(len(units))
+        return check_crops(model, image_trace, node, images, units)
+
+    check_crops = layer_patches.check_crops
+    monkeypatch.setattr(layer_patches, "check_crops", count)
+    for address in ("/layer/0", "/layer/0?view=patches", "/findings"):
+        running.get(address)
+    assert checked == []
+    text = html.unescape(running.get("/channel/0/3"))
+    assert len(checked) == 1
+    layer = convlens.patches(
+        running.session.model, running.paths, layers=["0"], show={"0": [3]}, seed=2
+    )["0"]
+    assert layer.crop_check.checked > 5
+    assert f"Evidence: {layer.crop_check.summary()}." in text
 
 
 def test_several_layers_are_searched_in_one_pass(running, searched):
@@ -59,19 +90,6 @@ def test_several_layers_are_searched_in_one_pass(running, searched):
     for layer in LAYERS:
         running.get(f"/channel/{layer.replace('/', '%2F')}/1")
     assert searched == [list(LAYERS)]
-
-
-def test_channels_of_a_group_are_cut_out_together(running):
-    running.session.channel_groups["0"] = (5, 1)
-    text = html.unescape(running.get("/channel/0/1"))
-    assert "show={'0': [5, 1]}" in text
-    paths, model = running.paths, running.session.model
-    layer = convlens.patches(model, paths, layers=["0"], show={"0": [5, 1]}, seed=2)["0"]
-    (entry,) = (entry for entry in layer.shown if entry.channel == 1)
-    tiles = re.findall(r'class="numbers"><data value="([^"]+)"', text)
-    assert [float(value) for value in tiles][: len(entry.values)] == list(entry.values)
-    assert layer.crop_check.summary() in text
-    assert "show={'0': [2]}" in html.unescape(running.get("/channel/0/2"))
 
 
 def test_the_patches_of_a_deleted_photo_are_left_out(running):

@@ -158,16 +158,20 @@ def export_explorer(
         channels: number of channels of each layer that get a page: those whose greatest activation
             differs most between the photos. Default: 4.
         seed: as for `explore`. Default: 0.
-        notify: told before the pages are made how many there are, and how large and how long they
-            will be. Default: nobody is told.
+        notify: told before any page is made how many there are, and how large they will be and how
+            long they will take, which is estimated from a forward pass; told again from what
+            some pages of each kind took. Default: nobody is told.
         progress: called with the name of a stage (`channels`, which are chosen, and `pages`), how
             many layers or pages are finished and how many there are. Default: not called.
 
     Returns:
-        The page to open, `index.html` in the folder.
+        The page to open, `index.html` in the folder. After an interrupt (Ctrl-C) the folder has the
+        pages that were written by then, and `notify` is told how many they are.
 
     Raises:
         ConvlensError: as `explore`; a number of channels below 0; or a folder with other files.
+        KeyboardInterrupt: it was interrupted before the first page, or twice; or an earlier export
+            lies in the folder, which stays.
 
     Example:
         >>> import tempfile, torch, convlens

@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -18,17 +18,29 @@ from convlens.cache.folder import disk_cache
 from convlens.data.prepared_photos import PREPARED_PHOTOS
 from convlens.explorer.app import make_app
 from convlens.explorer.assets import ASSETS
+from convlens.explorer.export_plan import (
+    Cost,
+    estimate_cost,
+    first_channels,
+    interleave,
+    list_pages,
+    measure_units,
+)
 from convlens.explorer.network import LayerRow
 from convlens.explorer.patch_search import search_layers, search_patches
 from convlens.explorer.rendering import attempt
 from convlens.explorer.session import Session
-from convlens.explorer.static_site import DATA, StaticSite, write_data, write_script
+from convlens.explorer.static_site import (
+    DATA,
+    StaticSite,
+    remove_dead_links,
+    write_data,
+    write_script,
+)
 from convlens.explorer.worker import StoppedError
 from convlens.files import EXPLORER, atomic_folder
 from convlens.passes.options import Progress
-
-_PHOTOS = 24  # that are exported, as many as the start page shows at once
-_ON_PAGE = 64  # channels of a layer on one page
+from convlens.runtime.interrupts import catch_interrupts
 
 
 def export_session(
@@ -41,33 +53,47 @@ def export_session(
 ) -> Path:
     """Write the pages of a session as files.
 
+    An interrupt (Ctrl-C) ends the export with the pages that are written, without links to others.
+
     Args:
         session: the session; its worker is closed.
         out: the folder.
         channels: number of channels of each layer with a page of their own.
-        notify: told the number of pages, and how long they take and how large they are, before
-            they are made.
+        notify: told the number of pages, and how long they take and how large they are: before
+            any is made, and again after some of each kind; and after an interrupt.
         progress: called with a stage, the number of its layers or pages that are finished, and the
             number of all.
 
     Returns:
         The page to open, `index.html` in the folder.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted before the first page, or where an earlier export
+            lies in the folder, which stays; or it was interrupted twice.
     """
     stopped = threading.Event()
     with (
         disk_cache(),
         PREPARED_PHOTOS.keep(),
         atomic_folder(out, marker=EXPLORER) as folder,
+        catch_interrupts() as is_interrupted,
         # In notebooks this thread has an event loop already.
         ThreadPoolExecutor(1, thread_name_prefix="convlens-export") as executor,
     ):
-        export = _export(session, folder, channels, notify, progress, stopped)
+        export = _export(session, folder, channels, notify, progress, stopped, is_interrupted)
         work = executor.submit(asyncio.run, export)
         try:
-            work.result()
-        finally:  # also after an interrupt, which this thread gets
+            written, count = work.result()
+        finally:  # also after a second interrupt, which this thread gets
             stopped.set()
             session.worker.close()
+        if written < count:
+            if (Path(out) / EXPLORER).exists():
+                notify("interrupted; the earlier export stays")
+                raise KeyboardInterrupt
+            if not written:
+                raise KeyboardInterrupt
+            notify(f"interrupted; {written:,} of {count:,} pages are written")
     return Path(out) / "index.html"
 
 
@@ -78,32 +104,53 @@ async def _export(
     notify: Callable[[str], None],
     progress: Progress,
     stopped: threading.Event,
-) -> None:
+    is_interrupted: Callable[[], bool],
+) -> tuple[int, int]:
+    """Write the pages into a folder.
+
+    Returns:
+        The number of pages that are written, fewer after an interrupt, and of all.
+    """
     app = make_app(session, static=True)
     session.notice_changes()  # as each page does, which finds the results of the list then
-    kinds = await _list_addresses(session, channels, progress)
-    addresses = dict.fromkeys(address for kind in kinds for group in kind for address in group)
-    site = StaticSite(list(addresses), first_photo=_first_key(session))
-    writer = PageWriter(app, site, folder, len(addresses), progress, stopped)
+    layers = (await session.network()).with_maps
+    planned = await list_pages(session, first_channels(layers, channels))
+    count = sum(kind.pages for kind in planned)
+    cost = await estimate_cost(session, planned, await measure_units(session))
+    notify(f"{count:,} pages: {cost.describe()}, estimated from one forward pass")
+    kinds = await list_pages(session, await _choose_channels(session, layers, channels, progress))
+    addresses = [address for kind in kinds for group in kind.groups for address in group]
+    site = StaticSite(addresses, first_photo=_first_key(session))
+    writer = PageWriter(app, site, folder, count, progress, stopped, is_interrupted)
     size, seconds = 0.0, 0.0
-    for kind in kinds:  # one group of each kind shows what the others take
-        group = kind[len(kind) // 2]
+    for kind in kinds:  # some pages of each kind, which show what the others take
+        sample = kind.sample()
         start = time.perf_counter()
-        await writer.write([group])
-        count = sum(map(len, kind)) / len(group)
-        size += sum(writer.sizes[address] for address in group) * count
-        seconds += (time.perf_counter() - start) * count
-    notify(
-        f"{len(addresses):,} pages: about {max(1, round(size / 1e6)):,} MB and "
-        f"{max(1, round(seconds / 60)):,} min"
-    )
-    groups = chain.from_iterable(kinds)
+        await writer.write(sample)
+        if is_interrupted():
+            break
+        passed = time.perf_counter() - start
+        sampled = [writer.sizes[address] for group in sample for address in group]
+        others = kind.pages / len(sampled) - 1
+        size += others * sum(sampled)
+        seconds += others * passed
+    else:
+        left = Cost(size, seconds)
+        notify(f"measured on some pages of each kind: {left.describe()} are left")
+    groups = iter(interleave(kinds))
     # While the worker computes one page, this thread draws another one.
     await asyncio.gather(writer.write(groups), writer.write(groups))
+    written = list(writer.sizes)
+    if session.addresses.start() not in writer.sizes:
+        return 0, count
+    if len(written) < count:
+        remove_dead_links(folder)
+        site = StaticSite(written, first_photo=_first_key(session))
     await _write_shared(app, session, site, folder)
     (folder / EXPLORER).write_text(
-        json.dumps({"convlens": "explorer", "schema": 1, "pages": len(addresses)}), "utf-8"
+        json.dumps({"convlens": "explorer", "schema": 1, "pages": len(written)}), "utf-8"
     )
+    return len(written), count
 
 
 class PageWriter:
@@ -115,7 +162,8 @@ class PageWriter:
         folder: the folder of the site.
         count: number of all pages.
         progress: called with the number of pages that are written.
-        stopped: set when no further page is wanted.
+        stopped: set when nothing is wanted any more.
+        is_interrupted: whether no further page is wanted.
 
     Attributes:
         sizes: bytes of the pages that are written, by their address.
@@ -129,6 +177,7 @@ class PageWriter:
         count: int,
         progress: Progress,
         stopped: threading.Event,
+        is_interrupted: Callable[[], bool],
     ) -> None:
         self._app = app
         self._site = site
@@ -136,21 +185,24 @@ class PageWriter:
         self._count = count
         self._progress = progress
         self._stopped = stopped
+        self._is_interrupted = is_interrupted
         self._begun: set[str] = set()
         self.sizes: dict[str, int] = {}
 
     async def write(self, groups: Iterable[list[str]]) -> None:
-        """Write groups of pages, one after the other.
+        """Write groups of pages, one after the other, until an interrupt.
 
         Args:
             groups: addresses. Two calls may share an iterator, and each takes some of the groups.
 
         Raises:
-            StoppedError: no further page is wanted.
+            StoppedError: nothing is wanted any more.
         """
         for address in chain.from_iterable(groups):
             if self._stopped.is_set():
                 raise StoppedError
+            if self._is_interrupted():
+                return
             if address in self._begun:
                 continue
             self._begun.add(address)
@@ -175,55 +227,19 @@ async def _write_shared(app: ASGIApp, session: Session, site: StaticSite, folder
         target.write_text(text, encoding="utf-8")
 
 
-async def _list_addresses(
-    session: Session, channels: int, progress: Progress
-) -> list[list[list[str]]]:
-    """The addresses of all pages that are exported: by their kind, in groups that share work."""
-    to, network = session.addresses, await session.network()
-    photos = session.photos.first(_PHOTOS)
-    classes: dict[int, None] = {}
-    photo_pages, gradcams, attacks = [], [], []
-    for photo in photos:
-        photo_pages.append([to.photo(photo.key), to.photo(photo.key, overlay="map")])
-        predictions, _ = await attempt(session.predictions(photo))
-        if predictions is None or not network.num_classes:
-            continue
-        shown = [index for index in predictions.classes[0].tolist() if index >= 0]
-        classes |= dict.fromkeys([*shown, *(photo.classes or ())])
-        explained = [None, *shown]
-        gradcams.append(
-            [to.photo(photo.key, overlay="gradcam", **{"class": index}) for index in explained]
-        )
-        attacks.append([to.photo(photo.key, overlay="epsilon")])
-    layers = network.with_maps
+async def _choose_channels(
+    session: Session, layers: Sequence[LayerRow], count: int, progress: Progress
+) -> dict[str, Sequence[int]]:
+    """The channels of each layer whose greatest activation differs most between the photos."""
+    channels = first_channels(layers, count)
     await attempt(search_layers(session, [row.name for row in layers]))
-    maps, patches, channel_pages = [], [], []
     for done, row in enumerate(layers, start=1):
-        assert row.source is not None  # as it has maps
-        pages = -(-row.source.channels // _ON_PAGE)
-        numbers = [None, *range(2, pages + 1)]
-        maps.append([to.layer(row.name, page=number) for number in numbers])
-        patches.append([to.layer(row.name, view="patches")])  # the other pages take minutes
-        chosen = await _choose_channels(session, row, channels)
-        session.channel_groups[row.name] = tuple(chosen)
-        channel_pages.append([to.channel(row.name, channel) for channel in chosen])
+        statistics, _ = await attempt(search_patches(session, row.name, top=1))
+        if statistics is not None:
+            spread = activation_statistics.deviation_between_images(statistics[0].histogram)
+            channels[row.name] = spread.argsort(descending=True, stable=True)[:count].tolist()
         progress("channels", done, len(layers))
-    kinds = [
-        [[to.start()]], photo_pages, gradcams, attacks, maps, patches, channel_pages,
-        [[to.class_page(index)] for index in classes],
-        [[to.errors()]] if session.photos.num_labeled else [], [["/convolution"]],
-    ]  # fmt: skip
-    return [groups for kind in kinds if (groups := [group for group in kind if group])]
-
-
-async def _choose_channels(session: Session, row: LayerRow, count: int) -> list[int]:
-    """The channels of a layer whose greatest activation differs most between the photos."""
-    assert row.source is not None
-    statistics, _ = await attempt(search_patches(session, row.name, top=1))
-    if statistics is None:
-        return list(range(min(count, row.source.channels)))
-    spread = activation_statistics.deviation_between_images(statistics[0].histogram)
-    return spread.argsort(descending=True, stable=True)[:count].tolist()
+    return channels
 
 
 def _first_key(session: Session) -> str:

@@ -2,7 +2,8 @@
 
 The photos run through a layer once. The pass finds the strongest units of all its channels, whose
 patches are cut out where a page shows them. The numbers are those of one call of `patches` that
-shows these channels.
+shows these channels. Crops are run again only for pages that show this evidence, because it takes
+many times as long as the pass.
 """
 
 from collections.abc import Hashable, Sequence
@@ -11,8 +12,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from convlens.analyses.patches.cut import cut_patches
-from convlens.analyses.patches.dataset_pass import patches
+from convlens.analyses.patches.cut import cut_patches, draw_patches
+from convlens.analyses.patches.dataset_pass import tabulate_patches
 from convlens.analyses.patches.result import LayerPatches, Patches
 from convlens.errors import ConvlensError
 from convlens.explorer.network import SIDE
@@ -26,26 +27,30 @@ _TOP = 9  # patches of each channel that a pass finds
 
 
 async def search_patches(
-    session: Session, layer: str, channels: Sequence[int] = (), top: int = _TOP
+    session: Session,
+    layer: str,
+    channels: Sequence[int] = (),
+    top: int = _TOP,
+    *,
+    check: bool = True,
 ) -> tuple[LayerPatches, Reproduction]:
     """The strongest patches of channels of a layer: from the index, or among the first photos.
 
     Args:
         session: the session.
         layer: name of the layer.
-        channels: channels whose patches are cut out. Those of a group of the session are cut out
-            together.
-        top: number of patches of each of these channels, from 1 to 9.
+        channels: channels whose patches are cut out. Default: none.
+        top: number of patches of each of these channels, from 1 to 9. Default: 9.
+        check: whether the crops are run again. Default: True.
 
     Raises:
         ConvlensError: no photo is a file.
     """
-    group = session.channel_groups.get(layer, ())
-    shown = group if channels and set(channels) <= set(group) and top == _TOP else tuple(channels)
+    shown = tuple(channels)
     indexed = await _find_in_index(session, layer)
     if indexed is not None:
         assert session.index is not None
-        cut = await _cut_patches(session, session.index, indexed, shown, top, ())
+        cut = await _cut_patches(session, session.index, indexed, shown, top, (), check=check)
         chosen = {indexed.layer: list(shown)}
         return cut, session.reproduction(
             [],
@@ -57,7 +62,7 @@ async def search_patches(
         _search_key(layer, photos), lambda job: _search(session, [layer], photos, job)
     )
     keys = tuple(photo.key for photo in photos)
-    cut = await _cut_patches(session, result, result[layer], shown, top, keys)
+    cut = await _cut_patches(session, result, result[layer], shown, top, keys, check=check)
     return cut, _reproduce(session, layer, photos, shown, top)
 
 
@@ -99,13 +104,12 @@ def _search(
     session: Session, layers: Sequence[str], photos: Sequence[StoredPhoto], job: Job
 ) -> Patches:
     """The strongest units of layers; called in the worker's thread."""
-    return patches(
+    return tabulate_patches(
         session.model,
         [photo.file_name for photo in photos],
         layers=layers,
         side=SIDE,
         top=_TOP,
-        show=0,
         seed=session.seed,
         pass_options=PassOptions(progress=lambda *_: job.check()),
     )
@@ -155,6 +159,8 @@ async def _cut_patches(
     channels: tuple[int, ...],
     top: int,
     name: Hashable,
+    *,
+    check: bool,
 ) -> LayerPatches:
     """A layer with the patches of channels.
 
@@ -165,15 +171,22 @@ async def _cut_patches(
         channels: channels whose patches are cut out.
         top: number of patches of each channel.
         name: what tells the pass from others of the session.
+        check: whether the crops are run again.
     """
     if not channels:
         return layer
-    return await session.compute(
-        ("cut", name, layer.node_name, channels, top, _list_stamps(searched, layer, channels)),
-        lambda _: cut_patches(
-            session.model, searched, {layer.layer: list(channels)}, top=top, seed=session.seed
-        )[layer.layer],
-    )
+
+    def cut(_: Job) -> LayerPatches:
+        if not check:
+            return draw_patches(
+                session.model, searched, layer, channels, top=top,
+                compare=searched is session.index,  # other passes have just run
+            )  # fmt: skip
+        chosen = {layer.layer: list(channels)}
+        return cut_patches(session.model, searched, chosen, top=top, seed=session.seed)[layer.layer]
+
+    stamps = _list_stamps(searched, layer, channels)
+    return await session.compute(("cut", name, layer.node_name, channels, top, check, stamps), cut)
 
 
 def _list_stamps(

@@ -7,7 +7,7 @@ from convlens.analyses.attacks.fgsm import fgsm
 from convlens.analyses.gradcam.deletion_insertion import DeletionInsertion, deletion_insertion
 from convlens.analyses.gradcam.gradcam import gradcam
 from convlens.analyses.gradcam.map_checks import count_map_checks
-from convlens.analyses.patches.dataset_pass import patches
+from convlens.analyses.patches.dataset_pass import tabulate_patches
 from convlens.analyses.preprocessing_check.preprocessing_check import check_preprocessing
 from convlens.data.sampling import spread
 from convlens.errors import ConvlensError
@@ -176,8 +176,8 @@ async def _count_dead_channels(
     names = spread(after, _LAYERS)
     result = await session.compute(
         name,
-        lambda job: patches(
-            session.model, paths, layers=names, side=SIDE, top=1, show=0, seed=session.seed,
+        lambda job: tabulate_patches(
+            session.model, paths, layers=names, side=SIDE, top=1, seed=session.seed,
             pass_options=PassOptions(progress=lambda _, done, total: job.report(done, total)),
         ),
     )  # fmt: skip

@@ -60,10 +60,6 @@ class Session:
         index_name: what the Python lines name it: a folder, or a variable.
         first: for a model that is compared, the session of the model that the explorer was started
             for. They share a worker. Default: none.
-
-    Attributes:
-        channel_groups: by the name of a layer, channels whose patches are cut out together, since
-            all their pages are written. Empty, unless the pages are exported.
     """
 
     def __init__(
@@ -87,7 +83,6 @@ class Session:
         self.index = index
         self.index_name = index_name
         self.first = first
-        self.channel_groups: dict[str, tuple[int, ...]] = {}
         self.worker: Worker = first.worker if first is not None else Worker()
         self.reproduction = Reproducer(model, seed)
         self._latest_explainer: tuple[Hashable, RepeatedGradCam] | None = None

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 from convlens.explorer.addresses import LABELS
 
 _LINK = re.compile(r'\s(href|src|action|data-[a-z]+)="(/[^"]*)"')
+_LINK_TO_PAGE = re.compile(r'\s(?:href|action|data-[a-z]+)="((?:[^"]*/)?index\.html)"')
 _HOME = re.compile(r'data-home=""')
 _PAGE = "index.html"
 DATA = "/assets/site.js"  # what scripts ask the live server for
@@ -101,6 +102,17 @@ class StaticSite:
         path, _, query = address.partition("?")
         state = sorted(parse_qsl(query))
         return path, urlencode([pair for pair in state if pair != ("photo", self._first_photo)])
+
+
+def remove_dead_links(root: Path) -> None:
+    """Take the links to pages that are not there out of the written pages below `root`."""
+    for page in root.rglob(_PAGE):
+
+        def keep(match: re.Match[str], folder: Path = page.parent) -> str:
+            target = folder / unquote(html.unescape(match[1]))
+            return match[0] if target.is_file() else ""
+
+        page.write_bytes(_LINK_TO_PAGE.sub(keep, page.read_bytes().decode()).encode())
 
 
 def _folder(address: str) -> str:

@@ -82,17 +82,74 @@ def cut_patches(
     for name, numbers in channels.items():
         layer = patches[name]
         earlier = [entry.channel for entry in cut[layer.layer].shown] if layer.layer in cut else []
-        channel_source = _find_source(model_trace, layer)
-        cut[layer.layer] = build_layer_patches(
-            model, model_trace, source, patches.photos,
-            LayerTable(
-                channel_source, _as_table(layer, top), layer.preferred_class, layer.selectivity
-            ),
-            show={layer.layer: list(dict.fromkeys([*earlier, *numbers]))}, seed=seed,
-        )  # fmt: skip
-        check_unchanged(model, model_trace, source, cut[layer.layer], channel_source.node)
+        shown = list(dict.fromkeys([*earlier, *numbers]))
+        cut[layer.layer] = _cut_layer(
+            model, model_trace, source, patches, layer, shown, top=top, seed=seed, check=True
+        )
+        node = _find_source(model_trace, layer).node
+        check_unchanged(model, model_trace, source, cut[layer.layer], node)
     layers = tuple(cut.get(layer.layer, layer) for layer in patches.layers)
     return replace(patches, layers=layers)
+
+
+def draw_patches(
+    model: Model,
+    patches: Patches,
+    layer: LayerPatches,
+    channels: Sequence[int],
+    *,
+    top: int,
+    compare: bool,
+) -> LayerPatches:
+    """Draw patches of channels as `cut_patches` does, without running the crops again.
+
+    Args:
+        model: the model of the pass; left untouched.
+        patches: the result of a pass over files.
+        layer: the layer of it.
+        channels: numbers of channels.
+        top: number of patches of each channel.
+        compare: whether activations on the photos are compared with those of the pass, which may
+            be an old one.
+
+    Returns:
+        The layer, whose `crop_check` is empty.
+
+    Raises:
+        ConvlensError: as `cut_patches`.
+        PhotoError: a photo that cannot be read any more.
+    """
+    source = _open_photos(model, patches, None)
+    model_trace = trace(model)
+    drawn = _cut_layer(
+        model, model_trace, source, patches, layer, channels, top=top, seed=0, check=False
+    )
+    if compare:
+        check_unchanged(model, model_trace, source, drawn, _find_source(model_trace, layer).node)
+    return drawn
+
+
+def _cut_layer(
+    model: Model,
+    model_trace: Trace,
+    source: Source,
+    patches: Patches,
+    layer: LayerPatches,
+    channels: Sequence[int],
+    *,
+    top: int | None,
+    seed: int,
+    check: bool,
+) -> LayerPatches:
+    """A layer of a pass with the patches of channels; the arguments are those of the callers."""
+    table = LayerTable(
+        _find_source(model_trace, layer), _as_table(layer, top), layer.preferred_class,
+        layer.selectivity,
+    )  # fmt: skip
+    return build_layer_patches(
+        model, model_trace, source, patches.photos, table,
+        show={layer.layer: list(channels)}, seed=seed, check=check,
+    )  # fmt: skip
 
 
 def check_patches_model(model: Model, model_trace: Trace, patches: Patches) -> None:

@@ -94,6 +94,53 @@ def patches(
         >>> result["0"].values.shape, result["0"].crop_check.holds
         (torch.Size([4, 2]), True)
     """
+    return _find_patches(
+        model, photos, layers=layers, side=side, top=top, per_image=per_image, show=show,
+        labels=labels, seed=seed, strict=strict, pass_options=pass_options, check=True,
+    )  # fmt: skip
+
+
+@keep_warnings
+def tabulate_patches(
+    model: Model,
+    photos: PhotosOrImages,
+    *,
+    layers: Sequence[str],
+    side: Side,
+    top: int,
+    seed: int,
+    pass_options: PassOptions,
+) -> Patches:
+    """What `patches` finds with `show=0`, without running a sample of crops again.
+
+    For callers that show no evidence, or cut the patches afterwards and check them then. The check
+    takes longer than a pass over few photos.
+
+    Returns:
+        The tables by layer; each `crop_check` is empty.
+    """
+    return _find_patches(
+        model, photos, layers=layers, side=side, top=top, per_image=1, show=0, labels=None,
+        seed=seed, strict=False, pass_options=pass_options, check=False,
+    )  # fmt: skip
+
+
+def _find_patches(
+    model: Model,
+    photos: PhotosOrImages,
+    *,
+    layers: Sequence[str] | str | None,
+    side: Side,
+    top: int,
+    per_image: int,
+    show: ChannelSelection,
+    labels: PhotoLabels | None,
+    seed: int,
+    strict: bool,
+    pass_options: PassOptions,
+    check: bool,
+) -> Patches:
+    """The result of `patches`; with `check` off, without running crops again."""
     check_model(model)
     dataset = check_photos(model, photos)
     if isinstance(layers, str):
@@ -132,7 +179,9 @@ def patches(
         columns = reducer.table(finished.state, channel_source.node)
         table = LayerTable(channel_source, columns, preferred, areas)
         layer_results.append(
-            build_layer_patches(model, model_trace, source, names, table, show=show, seed=seed)
+            build_layer_patches(
+                model, model_trace, source, names, table, show=show, seed=seed, check=check
+            )
         )
     pass_options.progress("crops", len(channel_sources), len(channel_sources))
     return Patches(

@@ -62,6 +62,7 @@ def build_layer_patches(
     *,
     show: ChannelSelection,
     seed: int,
+    check: bool = True,
 ) -> LayerPatches:
     """Read the images of the shown channels again, draw their patches and check the crops.
 
@@ -73,6 +74,7 @@ def build_layer_patches(
         layer: the results of the pass for the layer.
         show: number of channels to show, or the channels, as for `patches`.
         seed: seed of the sample of further units that are checked.
+        check: whether the crops are run again. Default: True.
     """
     source, table = layer.source, layer.table
     field = model_trace.field(source.node)
@@ -81,7 +83,7 @@ def build_layer_patches(
     height, width = (model_trace.shape(source.node)[dim] for dim in dims)
     channels = _select_channels(source, table, show)
     bands = _select_bands(table, channels)
-    sample = _sample_entries(table, seed)
+    sample = _sample_entries(table, seed) if check else []
     shown: list[ChannelPatches] = []
     checks: list[CropCheck] = []
     # A few channels at a time, so that their images fit into memory however many are shown.
@@ -100,7 +102,7 @@ def build_layer_patches(
             shown.append(
                 _draw_channel(model, field, layer, channel, own_bands, width, images, names)
             )
-        for few in _split_images(images, pixels):
+        for few in _split_images(images, pixels) if check else ():
             units = _units_in(few, table, entries, width)
             stacked = torch.stack(list(few.values()))
             checks.append(check_crops(model, model_trace, source.node, stacked, units))

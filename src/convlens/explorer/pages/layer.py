@@ -193,7 +193,7 @@ async def _draw_patches(
 ) -> tuple[dict[int, Picture | None], Reproduction | None, str]:
     """The strongest patch of channels, how to compute them again, and why there are none."""
     budget = PictureBudget(_BYTES, compression=FAST)
-    computed, reason = await attempt(search_patches(session, name, channels, top=1))
+    computed, reason = await attempt(search_patches(session, name, channels, top=1, check=False))
     if computed is None:
         return {}, None, reason
     patches, reproduction = computed
