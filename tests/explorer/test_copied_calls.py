@@ -100,7 +100,8 @@ def test_every_copied_command_is_one_that_convlens_takes(tmp_path):
     show_commands(running)
     key = running.keys[0]
     addresses = [
-        "/layer/0", "/layer/0?view=patches", "/channel/0/2", "/class/3", "/kernel/0/2?at=1,2",
+        "/layer/0", "/layer/0?view=patches", "/layer/0?view=maximized", "/channel/0/2", "/class/3",
+        "/kernel/0/2?at=1,2",
         "/channel/0/2/image", "/class/3/image", "/channel/0/2/tuning", "/findings",
         f"/photo/{key}?layer=2%2Fadd&at=1,2", f"/photo/{key}?overlay=map",
         f"/photo/{key}?overlay=gradcam&layer=2%2Fadd&side=post", f"/photo/{key}/dream?layer=0",

@@ -1,5 +1,6 @@
 """The addresses of the pages of one model. Names of layers are percent-encoded, also slashes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -69,6 +70,11 @@ class Addresses:
     def layer(self, layer: str, **state: Any) -> str:
         """The page of a layer."""
         return self._write(f"/layer/{quote(layer, safe='')}", state)
+
+    def layer_images(self, layer: str, channels: Sequence[int]) -> str:
+        """The maximized images of channels of a layer, as events."""
+        state = {"channels": ",".join(map(str, channels))}
+        return self._write(f"/maximized/{quote(layer, safe='')}", state)
 
     def channel(self, layer: str, channel: int, **state: Any) -> str:
         """The page of a channel."""

@@ -25,6 +25,7 @@ from convlens.explorer.pages.convolution import convolution
 from convlens.explorer.pages.errors import cause_events, error_events, errors, labels_table
 from convlens.explorer.pages.kernel import kernel
 from convlens.explorer.pages.layer import layer
+from convlens.explorer.pages.maximized_grid import layer_images
 from convlens.explorer.pages.photo import dream, fields, file, numbered_photo, photo
 from convlens.explorer.pages.search import search
 from convlens.explorer.pages.start import findings, start, upload
@@ -55,6 +56,7 @@ _ROUTES = [
     Route("/photo/{key}/file", page(file)),
     Route("/photo/{key}/dream", page(dream)),
     Route("/layer/{name:path}", page(comparable(layer))),
+    Route("/maximized/{name:path}", page(layer_images)),
     Route("/channel/{name:path}/{channel:index}/image", page(image)),
     Route("/channel/{name:path}/{channel:index}/tuning", page(tuning)),
     Route("/channel/{name:path}/{channel:index}", page(comparable(channel))),

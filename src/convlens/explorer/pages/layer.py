@@ -12,6 +12,7 @@ from convlens.analyses.feature_maps.feature_maps import FeatureMaps
 from convlens.analyses.patches.result import LayerPatches
 from convlens.errors import ConvlensError, suggest
 from convlens.explorer.pages.choice_of_photo import choose_photo
+from convlens.explorer.pages.maximized_grid import MOST, reproduce_images
 from convlens.explorer.pages.numbered_pages import take_page
 from convlens.explorer.pages.patch_tiles import shows_response
 from convlens.explorer.patch_search import search_patches
@@ -21,11 +22,15 @@ from convlens.explorer.session import MOST_SEARCHED, Session
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.models.labels import class_name
 
-_CHANNELS = 64  # on one page
+_CHANNELS = MOST  # on one page
 _SIDE = 96  # CSS pixels of a tile
 _BYTES = 6_000_000  # of the pictures of a page
-MAPS, PATCHES = "maps", "patches"
-VIEWS = {MAPS: "Maps on the photo", PATCHES: "Strongest patches"}
+MAPS, PATCHES, MAXIMIZED = "maps", "patches", "maximized"
+VIEWS = {
+    MAPS: "Maps on the photo",
+    PATCHES: "Strongest patches",
+    MAXIMIZED: "Maximized images",
+}
 NUMBER, ACTIVATION, FIRED, SELECTIVITY = "number", "activation", "fired", "selectivity"
 ORDERS = {
     NUMBER: "number",
@@ -145,6 +150,9 @@ async def layer(request: Request) -> Response:
         pictures, patches_again, reason = await _draw_patches(session, row.name, page.entries)
         reproduction = patches_again or reproduction
         reason = reason or no_statistics
+    elif view == MAXIMIZED:
+        pictures, reason = {}, ""
+        reproduction = reproduce_images(session, row.name, page.entries)
     else:
         pictures, reason = _draw_maps(maps, page.entries), no_maps
     state = {
