@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from convlens.errors import ConvlensError
 from convlens.explorer.rendering import describe_fault, session_of
 from convlens.explorer.worker import StoppedError
+from convlens.html.pictures import Picture
 
 _INTERVAL = 0.2  # seconds between two events of progress
 
@@ -26,16 +27,18 @@ class Computation:
         work: begins it, and waits for it.
         show: makes HTML of its result.
         description: what is computed, in words; empty where the page says so.
+        draw: draws what is not finished yet. Default: nothing of it is shown.
     """
 
     key: Hashable
     work: Callable[[], Awaitable[Any]]
     show: Callable[[Any], str]
     description: str = ""
+    draw: Callable[[Any], Picture | None] | None = None
 
 
 def stream(request: Request, computation: Computation) -> Response:
-    """Events of one computation: `progress`, and at the end `result` or `failure`.
+    """Events of one computation: `progress`, `preview`, and at the end `result` or `failure`.
 
     It stops when the browser closes the connection.
     """
@@ -85,12 +88,19 @@ async def _run(
     """The kinds and the data of the events of a computation."""
     worker = session_of(request).worker
     task = asyncio.ensure_future(computation.work())
+    drawn = None
     try:
         while not task.done():
             await asyncio.wait({task}, timeout=_INTERVAL)
             job = worker.find_job(computation.key)
             done, total = job.progress or (0, 0) if job is not None else (0, 0)
             yield "progress", {"done": done, "total": total, "what": computation.description}
+            preview = job.preview if job is not None else None
+            if computation.draw is not None and preview is not None and preview is not drawn:
+                drawn = preview
+                picture = await asyncio.to_thread(computation.draw, preview)
+                if picture is not None:
+                    yield "preview", vars(picture)
         try:
             text = await asyncio.to_thread(computation.show, task.result())
         except ConvlensError as error:

@@ -180,7 +180,7 @@ async def _cut_patches(
         if not check:
             return draw_patches(
                 session.model, searched, layer, channels, top=top,
-                compare=searched is session.index,  # other passes have just run
+                compare=searched is session.index,  # other passes are those of this session
             )  # fmt: skip
         chosen = {layer.layer: list(channels)}
         return cut_patches(session.model, searched, chosen, top=top, seed=session.seed)[layer.layer]

@@ -209,7 +209,12 @@ class Session:
         result = await self.compute(
             self._maximized_name(objective),
             lambda job: maximize(
-                self.model, [objective], side=SIDE, seed=self.seed, progress=job.report
+                self.model,
+                [objective],
+                side=SIDE,
+                seed=self.seed,
+                progress=job.report,
+                preview=job.show,
             ),
         )
         option = "--class" if objective.removeprefix("+").isdecimal() else "--channel"
@@ -251,7 +256,7 @@ class Session:
             ("dream", photo.key, layer),
             lambda job: dream(
                 self.model, encoded, layer=layer, image_size=side, seed=self.seed,
-                progress=job.report,
+                progress=job.report, preview=job.show,
             ),
         )  # fmt: skip
         words = ["dream", photo.file_name, "--image-size", str(side)]

@@ -30,12 +30,14 @@ class Job:
         waiters: number of requests that wait for its result.
         stopped: set when there are none left; `check` raises then.
         progress: the last report of the computation, for those who wait.
+        preview: the last picture of it that is not finished.
         future: its result, once it is submitted.
     """
 
     waiters: int = 0
     stopped: threading.Event = field(default_factory=threading.Event)
     progress: Any = None
+    preview: Any = None
     future: "Future[Any] | None" = None
 
     def check(self) -> None:
@@ -47,6 +49,11 @@ class Job:
         """Keep how much is done, for those who wait; raise StoppedError if nobody does."""
         self.check()
         self.progress = (done, total)
+
+    def show(self, preview: Any) -> None:
+        """Keep an unfinished picture, for those who wait; raise StoppedError if nobody does."""
+        self.check()
+        self.preview = preview
 
 
 class Worker:

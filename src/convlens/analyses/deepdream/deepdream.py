@@ -52,6 +52,7 @@ def dream(
     tile: int | None = TILE,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    preview: Callable[[Tensor], None] | None = None,
 ) -> Dream:
     """DeepDream: change a photo so that a layer responds more strongly to it.
 
@@ -86,6 +87,8 @@ def dream(
         seed: seed of the shifts; default 0.
         progress: called with the number of tiles done in all steps, and their total. In a photo
             that is computed at once, each step has one tile. Default: not called.
+        preview: called after each step with the image of this size as it is then, float32
+            `(C, H, W)`. Default: not called.
 
     Returns:
         The dream and the objective at every step.
@@ -128,6 +131,7 @@ def dream(
             bounds=model.bounds,
             generator=torch.Generator().manual_seed(seed),
             progress=or_ignore(progress),
+            preview=or_ignore(preview),
         )
         with catch_interrupts() as is_interrupted:
             image = loop.run(start, is_interrupted)

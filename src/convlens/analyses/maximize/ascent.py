@@ -19,6 +19,7 @@ from convlens.models.output_head import log_probabilities
 
 _RESTART_STEPS = 16  # in these first steps an image without a gradient is drawn again
 _RESTART_CONTRAST = 1.5  # factor on the contrast at each further draw
+_PREVIEW_STEPS = 8  # steps between two calls with the images as they are then
 _WHOLE_MAP = (slice(None), slice(None))
 
 
@@ -88,6 +89,7 @@ def ascend(
     options: AscentOptions,
     start: Tensor | None,
     after_step: Callable[[int], bool],
+    preview: Callable[[Tensor], None] | None,
 ) -> tuple[list[AscentResult], str]:
     """Optimize a batch of images by gradient ascent (Adam).
 
@@ -98,6 +100,7 @@ def ascend(
         options: options of the ascent.
         start: images `(N, C, H, W)` to begin with; None for faint noise.
         after_step: called after each step with the number of steps done; True ends the ascent.
+        preview: called with the images `(N, C, H, W)` after every eighth step but the last one.
 
     Returns:
         The outcome for each task, and the reason why the ascent ended early in words, which is
@@ -122,6 +125,8 @@ def ascend(
     ended = ""
     for step in range(options.steps):
         images = parameterization.to_images(parameters)
+        if preview is not None and step and step % _PREVIEW_STEPS == 0:
+            preview(images.detach().float().cpu())
         transformed = images
         if not options.transforms.is_identity:
             matrices = options.transforms.sample(transform_draws, crop_plan.size)

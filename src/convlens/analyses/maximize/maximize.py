@@ -63,6 +63,7 @@ def maximize(
     patches: Patches | str | Path | None = None,
     batch_size: int = 16,
     progress: Callable[[int, int], None] | None = None,
+    preview: Callable[[Tensor], None] | None = None,
 ) -> MaximizedImages:
     """Optimize images so that a unit, channel, class or direction responds as strongly as possible.
 
@@ -104,6 +105,9 @@ def maximize(
         batch_size: number of images that are optimized at once; default 16.
         progress: called after each step with the number of steps done and their total, each counted
             once for every image; default: not called.
+        preview: called after every eighth step with the images as they are then, float32
+            `(N, C, H, W)`, of those that are optimized at once; not for images that the disk cache
+            has. Default: not called.
 
     Returns:
         The images and the activations that they reach. If an interrupt or NaN ends the ascent
@@ -173,6 +177,7 @@ def maximize(
                 options,
                 None if start_image is None else _starts(start_image, batch_tasks),
                 after_step,
+                preview,
             )
             results.update(zip(batch, outcomes, strict=True))
             stopped = stopped or reason

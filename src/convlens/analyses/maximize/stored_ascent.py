@@ -26,6 +26,7 @@ def ascend_once(
     options: AscentOptions,
     start: Tensor | None,
     after_step: Callable[[int], bool],
+    preview: Callable[[Tensor], None] | None,
 ) -> tuple[list[AscentResult], str]:
     """Optimize a batch of images, or read them from the disk cache.
 
@@ -43,7 +44,7 @@ def ascend_once(
         )  # fmt: skip
         after_step(options.steps)
         return [AscentResult(*outcome) for outcome in outcomes], entry.data["ended"]
-    results, ended = ascend(model, tasks, parameterization, options, start, after_step)
+    results, ended = ascend(model, tasks, parameterization, options, start, after_step, preview)
     is_whole = bool(ended) or len(results[0].curve) == options.steps
     if key is not None and is_whole:
         tensors = {

@@ -1,6 +1,6 @@
-// Streams: `[data-stream]` shows what the server computes while the page is open: its progress, and
-// at the end the result; of several computations each result as a part when it is there. Leaving the
-// page, or the button, stops the computation.
+// Streams: `[data-stream]` shows what the server computes while the page is open: its progress,
+// unfinished pictures of some, and at the end the result; of several computations each result as a
+// part when it is there. Leaving the page, or the button, stops the computation.
 const sources = new Set();
 const stop = (source) => {
   source.close();
@@ -30,6 +30,11 @@ const open = (box) => {
     if (total) { bar.max = total; bar.value = done; } else bar.removeAttribute("value");
     const name = box.querySelector(".what");
     if (name && name.textContent !== what) name.textContent = what;
+  });
+  source.addEventListener("preview", ({ data }) => {
+    const { source: file, width, height } = JSON.parse(data);
+    const image = box.querySelector("img.preview") ?? box.appendChild(new Image());
+    Object.assign(image, { className: "preview", alt: "Unfinished picture", src: file, width, height });
   });
   source.addEventListener("part", ({ data }) => {
     box.querySelector(".parts").insertAdjacentHTML("beforeend", JSON.parse(data).html);

@@ -4,6 +4,7 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+from torch import Tensor
 
 from convlens.data.images import to_pixels
 from convlens.explorer.event_stream import Computation, fill_template, stream, stream_parts
@@ -12,7 +13,7 @@ from convlens.explorer.photo_findings import FINDERS, Finder
 from convlens.explorer.photo_store import StoredPhoto
 from convlens.explorer.rendering import FAST, session_of
 from convlens.explorer.session import Session
-from convlens.html.pictures import PictureBudget
+from convlens.html.pictures import Picture, PictureBudget
 
 _SIDE = 224  # CSS pixels of a maximized image
 _DREAM = 512  # CSS pixels of a dream, at most
@@ -24,17 +25,20 @@ def stream_maximized(request: Request, objective: str) -> Response:
     """Events of the ascent of one objective."""
     session = session_of(request)
 
+    def draw(images: Tensor) -> Picture | None:
+        pixels = to_pixels(images[:1], session.model.bounds)[0].expand(-1, -1, 3)
+        return PictureBudget(_BYTES).thumbnail(pixels.contiguous(), _SIDE)
+
     def show(computed: Any) -> str:
         maximum, reproduction = computed
-        pixels = to_pixels(maximum.images[:1], session.model.bounds)[0].expand(-1, -1, 3)
         return fill_template(
-            request, "maximized.html.jinja",
-            picture=PictureBudget(_BYTES).thumbnail(pixels.contiguous(), _SIDE),
-            maximum=maximum, reproduction=reproduction,
+            request, "maximized.html.jinja", picture=draw(maximum.images), maximum=maximum,
+            reproduction=reproduction,
         )  # fmt: skip
 
     key = session.maximized_key(objective)
-    return stream(request, Computation(key, lambda: session.maximized(objective), show))
+    computation = Computation(key, lambda: session.maximized(objective), show, draw=draw)
+    return stream(request, computation)
 
 
 def stream_tuning(request: Request, layer: str, channel: int) -> Response:
@@ -56,18 +60,21 @@ def stream_dream(request: Request, photo: StoredPhoto, layer: str | None) -> Res
     """Events of a dream."""
     session = session_of(request)
 
+    def draw(image: Tensor) -> Picture | None:
+        pixels = to_pixels(image[None], session.model.bounds)[0].expand(-1, -1, 3).contiguous()
+        budget = PictureBudget(_DREAM_BYTES, compression=FAST)
+        return budget.photo(pixels, exact=True, side=_DREAM)
+
     def show(computed: Any) -> str:
         dream, reproduction = computed
-        pixels = to_pixels(dream.image[None], dream.bounds)[0].expand(-1, -1, 3).contiguous()
-        picture = PictureBudget(_DREAM_BYTES, compression=FAST).photo(
-            pixels, exact=True, side=_DREAM
-        )
         return fill_template(
-            request, "dream.html.jinja", picture=picture, dream=dream, reproduction=reproduction
-        )
+            request, "dream.html.jinja", picture=draw(dream.image), dream=dream,
+            reproduction=reproduction,
+        )  # fmt: skip
 
     key = session.dream_key(photo, layer)
-    return stream(request, Computation(key, lambda: session.dream(photo, layer), show))
+    computation = Computation(key, lambda: session.dream(photo, layer), show, draw=draw)
+    return stream(request, computation)
 
 
 def stream_findings(request: Request) -> Response:
