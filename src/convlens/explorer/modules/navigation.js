@@ -2,11 +2,12 @@
 // the page and what other modules know is kept. The newest click ends the older one, whose
 // computation the server then stops. Other modules listen to the event "shown", and ask for another
 // page with the event "visit".
-// Pages that are files are opened by the browser itself, which does not let scripts read files.
+// Exported pages are opened by the browser itself: it does not let scripts read files, and the links
+// of the header are relative, so that they lead from one folder only.
 // "visit": its detail is an address, or an address with `replace` for one that takes the place of
 // the present one in the history.
 if (self !== top) document.documentElement.classList.add("framed");
-const isFile = location.protocol === "file:";
+const isExported = Boolean(globalThis.exportedSite);
 let latest = null;
 const status = document.getElementById("status");
 
@@ -40,7 +41,7 @@ const showCurrent = () => {
 
 let shownPath = location.pathname;
 const visit = async (address, { push = true, replace = false } = {}) => {
-  if (isFile) {
+  if (isExported) {
     location.href = address;
     return;
   }
@@ -74,7 +75,7 @@ const visit = async (address, { push = true, replace = false } = {}) => {
   }
 };
 
-const leadsHere = (link) => link && !isFile && link.origin === location.origin && !link.target
+const leadsHere = (link) => link && !isExported && link.origin === location.origin && !link.target
   && !link.hasAttribute("download") && !link.getAttribute("href").startsWith("#");
 document.addEventListener("click", (event) => {
   if (event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
@@ -102,4 +103,4 @@ document.addEventListener("change", ({ target }) => {
 document.addEventListener("shown", showCurrent);
 showCurrent();
 document.addEventListener("visit", ({ detail }) => (detail.address ? visit(detail.address, detail) : visit(detail)));
-if (!isFile) addEventListener("popstate", () => visit(location.href, { push: false }));
+if (!isExported) addEventListener("popstate", () => visit(location.href, { push: false }));
