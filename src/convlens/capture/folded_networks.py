@@ -7,7 +7,7 @@ same up to rounding.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -30,6 +30,10 @@ from convlens.tracing.trace import Trace
 _NOISE_SIDE = 64  # pixels of the image on which the two are compared, where the network takes it
 # The largest difference of the logits, relative to the largest logit, that rounding may make.
 _ROUNDING = 1e-5
+# That of the maps after a batch normalization. Logits do not show what a branch computes that ends
+# in zeros, as a new residual block may.
+_ROUNDING_OF_MAPS = 1e-3
+_SAMPLED = 2**16  # values of a node that are compared
 _PLAIN_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks")
 
@@ -113,7 +117,7 @@ def guard_network(model: Model, trace: Trace, nodes: set[int]) -> AbstractContex
 
 
 def _is_foldable(trace: Trace, nodes: set[int]) -> bool:
-    """Whether a copy computes the nodes, and its logits can be compared with the network's."""
+    """Whether a copy computes the nodes, and can be compared with the network."""
     recording = trace.recording
     if not trace.takes_batches or recording.ends_early or recording.images != 1:
         return False
@@ -123,7 +127,7 @@ def _is_foldable(trace: Trace, nodes: set[int]) -> bool:
 
 
 def _make_clone(model: Model, trace: Trace) -> GuardedClone | None:
-    """A copy with folded batch normalizations, if its logits are those of the network."""
+    """A copy with folded batch normalizations, if it computes the same for an image of noise."""
     if any(getattr(torch_module, name) for name in _GLOBAL_HOOKS):
         return None
     with torch.inference_mode(mode=False), torch.no_grad():
@@ -133,32 +137,55 @@ def _make_clone(model: Model, trace: Trace) -> GuardedClone | None:
                 return None
             copy = clone_network(network)
         small = tuple(min(side, _NOISE_SIDE) for side in trace.image_size)
-        logits = None
+        values = None
         for size in dict.fromkeys((small, trace.image_size)):
             # Nothing is folded yet, so that the copy computes what the network does.
-            logits = _logits_of_noise(model, trace, copy, size)
-            if logits is not None:
+            values = _values_of_noise(model, trace, copy, pairs, size)
+            if values is not None:
                 break
         for pair in pairs:
             _fold(copy.get_submodule(pair.convolution), copy.get_submodule(pair.batch_norm))
-        folded_logits = _logits_of_noise(model, trace, copy, size)
-    if logits is None or folded_logits is None:
+        folded_values = _values_of_noise(model, trace, copy, pairs, size)
+    if values is None or folded_values is None:
         return None
-    difference = (folded_logits - logits).abs().max()
-    return GuardedClone(copy) if bool(difference <= _ROUNDING * logits.abs().max()) else None
+    agree = all(
+        _agree(folded, of_network, _ROUNDING if number == 0 else _ROUNDING_OF_MAPS)
+        for number, (folded, of_network) in enumerate(zip(folded_values, values, strict=True))
+    )
+    return GuardedClone(copy) if agree else None
 
 
-def _logits_of_noise(
-    model: Model, trace: Trace, network: nn.Module, size: tuple[int, ...]
-) -> Tensor | None:
-    """The logits of a network for one image of noise; None if it does not run on this size."""
+def _agree(values: Tensor, others: Tensor, rounding: float) -> bool:
+    return bool((values - others).abs().max() <= rounding * others.abs().max())
+
+
+def _values_of_noise(
+    model: Model,
+    trace: Trace,
+    network: nn.Module,
+    pairs: Sequence[BatchNormPair],
+    size: tuple[int, ...],
+) -> list[Tensor] | None:
+    """The logits of a network for one image of noise, and values that batch normalizations return.
+
+    Returns:
+        The logits, and some values of each pair; None if the network does not run on this size.
+    """
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(1, model.channels, *size, generator=generator, dtype=torch.float32)
     image = (noise * model.span + model.bounds[0]).to(model.device)
+    values: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        flat = output.flatten()
+        values.append(flat[:: max(1, len(flat) // _SAMPLED)].clone())
+
     with suppress(Exception), preserve_network(network):  # networks raise what they like
+        for pair in pairs:
+            network.get_submodule(pair.batch_norm).register_forward_hook(keep)
         capture = Capture(trace, 1, {trace.logits}, set())
         capture.run(model, network, model.normalize(image))
-        return capture.activations[trace.logits]
+        return [capture.activations[trace.logits], *values]
     return None
 
 
