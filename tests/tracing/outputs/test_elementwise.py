@@ -44,6 +44,7 @@ ELEMENTWISE = {
     "topk": lambda x: torch.stack([x, torch.zeros_like(x)]).topk(1, 0).values[0],
     "median": lambda x: torch.stack([x, 0 * x, 0 * x + 1]).median(0).values,
     "softmax with zero": lambda x: torch.stack([x, torch.zeros_like(x)]).softmax(0)[0] * x,
+    "gated linear unit of itself": lambda x: F.glu(torch.cat([x, x], 3), 3),
     "complex": lambda x: torch.complex(x, torch.zeros_like(x)).abs(),
     "complex parts": lambda x: torch.view_as_complex(torch.stack([x, x.relu()], -1)).abs(),
     "flat twice": flat_twice,

@@ -8,7 +8,7 @@ must lead from each number to the same position of the output, and to no other.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 
@@ -63,9 +63,11 @@ def may_be_step(operation: Operation, shapes: Sequence[tuple[int, ...]]) -> bool
 
 def _count_combined(operation: Operation, shape: tuple[int, ...]) -> int:
     """The number of elements that each output of a reduction, or of a similar operation, reads."""
+    if operation.name == "glu":
+        return 2  # one of each half
     dims = operation.arguments.get("dim")
     if dims is None or dims == []:
-        if operation.name in ("sort", "topk", "kthvalue", "glu"):
+        if operation.name in ("sort", "topk", "kthvalue"):
             dims = -1
         else:
             return math.prod(shape)
@@ -73,20 +75,20 @@ def _count_combined(operation: Operation, shape: tuple[int, ...]) -> int:
 
 
 def is_elementwise(
-    recording: Recording, operations: Sequence[Operation], entry: int, output: int
+    recording: Recording, operations: Sequence[Operation], entries: Collection[int], output: int
 ) -> bool:
-    """Whether operations compute each element of a node from the same element of another one.
+    """Whether operations compute each element of a node from the same element of other ones.
 
     Args:
         recording: of the network.
-        operations: all operations between the two nodes, in the order of execution.
-        entry: index of the node that they read.
-        output: index of the node that they compute, of the same shape.
+        operations: all operations between the nodes, in the order of execution.
+        entries: indices of the nodes that they read, of the same shape.
+        output: index of the node that they compute, of that shape, too.
     """
-    shape = recording.shapes[entry]
+    shape = recording.shapes[output]
     numbers = torch.arange(math.prod(shape), device="cpu").view(shape)
     interval = PixelInterval(numbers, numbers, spacing=1.0, length=numbers.numel())
-    intervals: dict[int, tuple[PixelInterval, ...]] = {entry: (interval,)}
+    intervals: dict[int, tuple[PixelInterval, ...]] = dict.fromkeys(entries, (interval,))
     follow_intervals(recording, operations, intervals, (-1,))
     if output not in intervals:
         return False

@@ -221,12 +221,34 @@ class Nonlinearities:
             return False  # maps hold real numbers
         if all(self._kinds.is_pointwise(operation) for operation in operations):
             return True
-        if not is_elementwise(self._recording, list(reversed(operations)), entry, output):
+        steps, entries = self._steps_from_known(operations, entry, output)
+        if not is_elementwise(self._recording, steps[::-1], entries, output):
             return False
         if self._can_be_captured(entry) and self._can_be_captured(output):
             return True
         self._hidden.add(entry)
         return False
+
+    def _steps_from_known(
+        self, operations: Sequence[Operation], entry: int, output: int
+    ) -> tuple[list[Operation], set[int]]:
+        """The operations after the nodes that are known to be non-linearities of the entry.
+
+        A sum of many terms is then not followed again from the entry for each term.
+
+        Returns:
+            The operations, the last one first, and the nodes that they read: the entry, and those.
+        """
+        steps: list[Operation] = []
+        needed, entries = {output}, {entry}
+        for operation in operations:
+            if needed.isdisjoint(operation.outputs):
+                continue
+            steps.append(operation)
+            for node in self._kinds.image_inputs(operation):
+                known = self.by_output.get(node)
+                (entries if known is not None and known.input == entry else needed).add(node)
+        return steps, entries
 
     def _can_be_captured(self, node: int) -> bool:
         if node == 0:

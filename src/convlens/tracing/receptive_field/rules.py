@@ -4,6 +4,7 @@ A rule computes the pixel intervals of an operation's outputs from those of its 
 convolution, pooling and interpolation are in `windows.py`.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -105,16 +106,15 @@ def _rearrange(view: FieldView) -> list[PixelInterval | None]:
     interval, shape = view.interval(name), view.shape(name)
     if interval is None:
         return [None]
-    lows, highs = (
-        rearrange(view.operation, tensor.expand(shape), view.output_shape)
-        for tensor in (interval.low, interval.high)
-    )
-    if isinstance(lows, Tensor):
-        lows, highs = [lows], [highs]
+
+    def move(tensor: Tensor) -> Sequence[Tensor]:
+        moved = rearrange(view.operation, tensor.expand(shape), view.output_shape)
+        return [drop_repetition(part) for part in ([moved] if isinstance(moved, Tensor) else moved)]
+
+    lows = move(interval.low)
+    highs = lows if interval.high is interval.low else move(interval.high)
     return [
-        update_spacing(
-            replace(interval, low=drop_repetition(low), high=drop_repetition(high)), view.axis
-        )
+        update_spacing(replace(interval, low=low, high=high), view.axis)
         for low, high in zip(lows, highs, strict=True)
     ]
 
