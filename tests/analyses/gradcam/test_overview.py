@@ -41,7 +41,7 @@ def test_index_shows_every_picture_of_every_photo(model, photos, tmp_path):
     ]  # fmt: skip
     text = read(tmp_path / "cams")
     cam = result["one.png"]
-    assert f"logit {float(cam.scores[0, 1]):+.2f}" in text
+    assert f"logit {float(cam.scores[0, 1]):+.2f}".replace("-", "\N{MINUS SIGN}") in text
     assert "<pre>gradcam x</pre>" in text
     assert (tmp_path / "cams" / "contact-sheet.png").is_file()
 
