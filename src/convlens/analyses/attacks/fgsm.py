@@ -7,7 +7,6 @@ is 0: such pixels do not change. Towards a target class the sign is reversed.
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -110,18 +109,20 @@ def fgsm(
     scores: list[Tensor] = []
     largest: list[Tensor] = []
     noise_logits, logits_again = None, None
-    with fold_batch_norms() if score else nullcontext():  # one gradient alone is not worth a copy
-        gradient = loss_gradient(model, trace, images, criterion)
-        signs, logits = gradient.signs, gradient.logits
-        if score:
+    # By the network itself, so that the signs are the same with and without scores.
+    gradient = loss_gradient(model, trace, images, criterion)
+    signs, logits = gradient.signs, gradient.logits
+    if score:
+        with fold_batch_norms():
             scores, largest = _score_steps(model, trace, images, signs, sizes)
-        if score and control:
-            generator = torch.Generator().manual_seed(seed)
-            # Only where the gradient is not 0: the same pixels move, by the same amount.
-            random_signs = torch.randint(0, 2, images.shape, generator=generator) * 2 - 1
-            noise_signs = random_signs.to(signs) * signs.abs()
-            noise_scores, _ = _score_steps(model, trace, images, noise_signs, sizes)
-            noise_logits = torch.stack(noise_scores).cpu()
+            if control:
+                generator = torch.Generator().manual_seed(seed)
+                # Only where the gradient is not 0: the same pixels move, by the same amount.
+                random_signs = torch.randint(0, 2, images.shape, generator=generator) * 2 - 1
+                noise_signs = random_signs.to(signs) * signs.abs()
+                noise_scores, _ = _score_steps(model, trace, images, noise_signs, sizes)
+                noise_logits = torch.stack(noise_scores).cpu()
+        if control:
             logits_again = compute_logits_again(model, trace, images)
     pixels = images[0].numel()
     zero_gradients = ((pixels - signs.abs().sum(dim=(1, 2, 3))) / pixels).cpu()
