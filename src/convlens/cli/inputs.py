@@ -49,7 +49,7 @@ def load_model(arguments: ModelArguments) -> "Model":
     collect_as_usual()
     if model.spec != arguments.model or arguments.model.startswith("file:"):
         # what was found out about the model, and what was done to make the weights fit
-        note(f"{model.spec}: {model.origin}" if model.origin else model.spec)
+        note(f"{model.spec}: {model.origin}" if model.origin else f"{model.spec}")
     if not arguments.quiet:
         for sentence in missing_settings(model):
             add_remark(sentence)
