@@ -58,7 +58,7 @@ def test_parts_that_are_merged_in_any_order_keep_the_same_answers():
     first, second, batch = model(), other_model(), images(80)
     work = AnswerWork(
         first=first, second=second, photos=None, classes=pair_classes(first, second, 5, 5),
-        labels=labels_of(first, second, batch), top=6,
+        labels=labels_of(first, second, batch), top=6, folds=False,
     )  # fmt: skip
 
     def state_of(start, stop):

@@ -5,6 +5,7 @@ change the photos in which both networks are surest of their answers, with these
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from convlens.analyses.comparison.answers.class_pairing import NO_CLASS, ClassPairing
 from convlens.analyses.patches import top_k
 from convlens.analyses.predictions.predictions import compute_logits
+from convlens.capture.folded_networks import fold_batch_norms
 from convlens.data.datasets.photo_dataset import PhotoDataset
 from convlens.models.labels import NEGATIVE, PhotoLabels
 from convlens.models.model import Model
@@ -62,6 +64,8 @@ class AnswerWork:
         classes: the classes of the second network as those of the first.
         labels: the right classes of each photo by the first network, or None.
         top: number of photos that are kept of each kind.
+        folds: whether copies of both networks with folded batch normalizations answer, which takes
+            less time and changes the last bits of the logits.
     """
 
     first: Model
@@ -70,6 +74,7 @@ class AnswerWork:
     classes: ClassPairing
     labels: PhotoLabels | None
     top: int
+    folds: bool
 
     def initial_state(self) -> State:
         """The counts of no images."""
@@ -96,7 +101,9 @@ class AnswerWork:
 
     def process_batch(self, state: State, images: Tensor, ids: Tensor) -> None:
         """Answer a batch with both networks and add it to the counts."""
-        first, second = answer(self.first, images), answer(self.second, self.images(images, ids))
+        with fold_batch_norms() if self.folds else nullcontext():
+            first = answer(self.first, images)
+            second = answer(self.second, self.images(images, ids))
         second_classes = [self.classes.translate(index) for index in second.classes]
         same = torch.tensor(
             [before == after for before, after in zip(first.classes, second_classes, strict=True)],
