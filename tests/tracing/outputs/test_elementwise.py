@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import convlens
+from support.activated_classifiers import Classifier
 
 CENTERS = torch.tensor([-1.0, 0.0, 1.0])
 TABLE = torch.tensor([0.0, 0.3, 1.0, 2.0])
@@ -75,21 +76,6 @@ OTHER = {
     "affine": lambda x: torch.cat([2 * x[:, :2], 3 * x[:, 2:]], 1),
     "cumulated": lambda x: x * x.cumsum(1).sigmoid(),
 }
-
-
-class Classifier(nn.Module):
-    """The activation is in the network's own code, so that it has no boundary of a module."""
-
-    def __init__(self, activation):
-        super().__init__()
-        torch.manual_seed(0)
-        self.conv = nn.Conv2d(3, 4, 3)
-        self.norm = nn.BatchNorm2d(4)
-        self.activation = activation
-        self.head = nn.Linear(4, 3)
-
-    def forward(self, x):
-        return self.head(self.activation(self.norm(self.conv(x))).mean((2, 3)))
 
 
 def images():

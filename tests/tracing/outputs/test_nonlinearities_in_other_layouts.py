@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import convlens
+from support.activated_classifiers import Classifier
 from support.field_networks import Do
 
 
@@ -27,21 +28,6 @@ UNDONE = {
     "channels last": lambda x: F.elu(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
     "swapped axes": lambda x: torch.tanh(x.mT).mT,
 }
-
-
-class Classifier(nn.Module):
-    """The activation is computed by the network's own code, so that its layout is, too."""
-
-    def __init__(self, activation):
-        super().__init__()
-        torch.manual_seed(0)
-        self.conv = nn.Conv2d(3, 4, 3)
-        self.norm = nn.BatchNorm2d(4)
-        self.activation = activation
-        self.head = nn.Linear(4, 3)
-
-    def forward(self, x):
-        return self.head(self.activation(self.norm(self.conv(x))).mean((2, 3)))
 
 
 def images():
