@@ -74,7 +74,7 @@ def percent(share: float, decimals: int = 0) -> str:
     return f"{share:.{decimals}%}".replace("%", " %")
 
 
-def signed(value: float, decimals: int = 2) -> str:
+def with_sign(value: float, decimals: int = 2) -> str:
     """A number with its sign; zero is positive.
 
     Args:
@@ -82,7 +82,7 @@ def signed(value: float, decimals: int = 2) -> str:
         decimals: decimal places; default 2.
 
     Example:
-        >>> signed(8.4), signed(-0.25), signed(-0.001)
+        >>> with_sign(8.4), with_sign(-0.25), with_sign(-0.001)
         ('+8.40', '−0.25', '+0.00')
     """
     return f"{value:+z.{decimals}f}".replace("-", "\N{MINUS SIGN}")

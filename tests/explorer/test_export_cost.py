@@ -23,26 +23,26 @@ SECOND = r"measured on some pages of each kind: about \d+ MB and \d+ (?:s|min) a
 
 
 def test_the_cost_is_told_before_the_search_and_before_any_page(tmp_path, monkeypatch):
-    told: list[Any] = []
+    messages: list[Any] = []
 
     async def search(*_):
-        told.append("search")
+        messages.append("search")
         await search_layers(*_)
 
     search_layers = export_module.search_layers
     monkeypatch.setattr(export_module, "search_layers", search)
     folder = convlens.export_explorer(
-        small_model(), tmp_path / "out", save_photos(tmp_path), channels=1, notify=told.append,
-        progress=lambda stage, done, total: told.append((stage, done, total)),
+        small_model(), tmp_path / "out", save_photos(tmp_path), channels=1, notify=messages.append,
+        progress=lambda stage, done, total: messages.append((stage, done, total)),
     ).parent  # fmt: skip
     pages = list(folder.rglob("index.html"))
-    first = re.fullmatch(FIRST, told[0])
+    first = re.fullmatch(FIRST, messages[0])
     assert first is not None and int(first[1]) == len(pages)
-    assert told[1] == "search"
-    (second,) = (place for place, entry in enumerate(told) if re.fullmatch(SECOND, str(entry)))
-    assert told[second - 1][0] == "pages"
-    assert told[-1] == ("pages", len(pages), len(pages))
-    assert 9 <= told[second - 1][1] < len(pages)  # of ten kinds without the one of the errors
+    assert messages[1] == "search"
+    (second,) = (place for place, entry in enumerate(messages) if re.fullmatch(SECOND, str(entry)))
+    assert messages[second - 1][0] == "pages"
+    assert messages[-1] == ("pages", len(pages), len(pages))
+    assert 9 <= messages[second - 1][1] < len(pages)  # of ten kinds without the one of the errors
 
 
 def test_a_pass_and_a_picture_are_measured(tmp_path):

@@ -27,17 +27,17 @@ def interrupt_at(stage, done):
 
 @pytest.mark.parametrize("pages", [1, 14])
 def test_the_pages_that_are_written_open(tmp_path, pages):
-    told, photos = [], save_photos(tmp_path)
+    messages, photos = [], save_photos(tmp_path)
     page = convlens.export_explorer(
-        small_model(), tmp_path / "out", photos, channels=2, notify=told.append,
+        small_model(), tmp_path / "out", photos, channels=2, notify=messages.append,
         progress=interrupt_at("pages", pages),
     )  # fmt: skip
     folder = page.parent
     written = {path.relative_to(folder).as_posix() for path in folder.rglob("index.html")}
-    total = int(told[0].partition(" ")[0])
+    total = int(messages[0].partition(" ")[0])
     assert pages <= len(written) <= pages + 2 < total  # two are made at the same time
     assert "index.html" in written
-    assert told[-1] == f"interrupted; {len(written)} of {total} pages are written"
+    assert messages[-1] == f"interrupted; {len(written)} of {total} pages are written"
     assert json.loads((folder / "explorer.json").read_text("utf-8"))["pages"] == len(written)
     links = 0
     for name in written:
@@ -51,22 +51,22 @@ def test_the_pages_that_are_written_open(tmp_path, pages):
     assert links >= len(written)
     site = (folder / "assets" / "site.js").read_text("utf-8")
     search = json.loads(site.partition(" = ")[2].strip().rstrip(";"))["search"]
-    found = {unquote(entry[1]) for entries in search.values() for entry in entries}
-    assert found <= written
-    assert bool(found) == (pages > 1)
+    linked = {unquote(entry[1]) for entries in search.values() for entry in entries}
+    assert linked <= written
+    assert bool(linked) == (pages > 1)
 
 
 def test_an_earlier_export_stays(tmp_path):
     photos, out = save_photos(tmp_path), tmp_path / "out"
     convlens.export_explorer(small_model(), out, photos, channels=0)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    told = []
+    messages = []
     with pytest.raises(KeyboardInterrupt):
         convlens.export_explorer(
-            small_model(), out, photos, channels=0, notify=told.append,
+            small_model(), out, photos, channels=0, notify=messages.append,
             progress=interrupt_at("pages", 5),
         )  # fmt: skip
-    assert told[-1] == "interrupted; the earlier export stays"
+    assert messages[-1] == "interrupted; the earlier export stays"
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
@@ -82,13 +82,13 @@ def test_an_interrupt_before_the_first_page_leaves_nothing(tmp_path):
 def test_only_links_to_missing_pages_are_removed(tmp_path):
     (tmp_path / "a b").mkdir()
     (tmp_path / "a b" / "index.html").write_text("<p>")
-    kept = (
+    links = (
         '<a href="a%20b/index.html">', '<img src="data:image/png;base64,index.html">',
         '<a href="https://example.org/">', '<link href="assets/x.css">', '<body data-home=".">',
         '<a href="index.html">', '<a href="#index.html">',
     )  # fmt: skip
     dead = '<a id="x" href="../a%20b/none/index.html"><div data-stream="c/index.html">'
-    (tmp_path / "index.html").write_text("".join(kept) + dead)
+    (tmp_path / "index.html").write_text("".join(links) + dead)
     remove_dead_links(tmp_path)
     text = (tmp_path / "index.html").read_text()
-    assert text == "".join(kept) + '<a id="x"><div>'
+    assert text == "".join(links) + '<a id="x"><div>'

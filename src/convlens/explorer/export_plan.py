@@ -4,10 +4,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from convlens.data.images import to_pixels
 from convlens.explorer.network import LayerRow
 from convlens.explorer.pages.photo_panels import draw_stage
-from convlens.explorer.rendering import FAST, attempt
+from convlens.explorer.rendering import FAST, attempt, to_picture
 from convlens.explorer.session import MOST_SEARCHED, Session
 from convlens.html.pictures import PictureBudget
 
@@ -167,7 +166,7 @@ async def measure_units(session: Session) -> UnitCosts:
         await attempt(session.feature_maps(photo, layers[-1].name)) if layers else None
         passes.append(time.perf_counter() - start)
         budget = PictureBudget(2**30, compression=FAST)
-        pixels = to_pixels(image.cpu(), session.model.bounds)[0].expand(-1, -1, 3).contiguous()
+        pixels = to_picture(session, image)
         start = time.perf_counter()
         budget.thumbnail(pixels, _SIDE)
         seconds, small = time.perf_counter() - start, budget.limit - budget.left

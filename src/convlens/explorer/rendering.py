@@ -10,7 +10,9 @@ from jinja2 import Environment
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
+from torch import Tensor
 
+from convlens.data.images import to_pixels
 from convlens.errors import ConvlensError
 from convlens.explorer.assets import ASSETS
 from convlens.explorer.photo_store import StoredPhoto
@@ -143,3 +145,8 @@ async def _wait_until_gone(request: Request) -> None:
         message = await request.receive()
         if message["type"] == "http.disconnect":
             return
+
+
+def to_picture(session: Session, image: Tensor) -> Tensor:
+    """The pixels of one image `(1, C, H, W)`, uint8 `(H, W, 3)`, also of one in gray."""
+    return to_pixels(image, session.model.bounds)[0].expand(-1, -1, 3).contiguous()

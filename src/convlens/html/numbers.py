@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from convlens.wording import signed
+from convlens.wording import with_sign
 
 NumberWriter = Callable[[str, str], Markup]
 
@@ -69,7 +69,7 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "signed": _signed,
     "number": lambda value: f"{value:.3g}".replace("-", "−"),
     "norm": _norm,
-    "nats": signed,
+    "nats": with_sign,
     "p": lambda value: f"{value:.2g}" if value >= 0.001 else "< 0.001",
     "seconds": lambda value: f"{value:.1f} s" if math.isfinite(value) else "",
 }

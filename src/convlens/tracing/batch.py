@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from convlens.tracing.interval import image_dim
 from convlens.tracing.receptive_field.fields import image_intervals
+from convlens.tracing.recording.ancestors import find_ancestors
 from convlens.tracing.recording.recording import Operation, Recording
 from convlens.tracing.unknown_operations import chooses_by_values
 
@@ -149,11 +150,7 @@ def find_choice_by_values(recording: Recording, node: int, on_image: Container[i
     Returns:
         Name of the operation; empty if there is none.
     """
-    needed = {node}
-    for operation in reversed(recording.operations):
-        if needed.isdisjoint(operation.outputs):
-            continue
-        needed.update(operation.inputs)
+    for operation in find_ancestors(recording.operations, [node]):
         if chooses_by_values(operation, on_image):
             return operation.name
     return ""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from convlens.tracing.receptive_field.rules import reads_only_shapes
+from convlens.tracing.recording.ancestors import find_ancestors
 from convlens.tracing.trace import Trace
 
 _WITHOUT_GRADIENT = frozenset({
@@ -27,13 +28,10 @@ def explain_missing_gradient(trace: Trace, nodes: Iterable[int]) -> str:
         empty if there are none.
     """
     operations = [step for step in trace.recording.operations if not reads_only_shapes(step)]
-    needed = {trace.logits}
-    for operation in reversed(operations):
-        if not needed.isdisjoint(operation.outputs):
-            needed.update(operation.inputs)
+    before_logits = list(find_ancestors(operations, [trace.logits]))
     later, stops = set(nodes), dict[str, None]()
-    for operation in operations:
-        if not later.isdisjoint(operation.inputs) and not needed.isdisjoint(operation.outputs):
+    for operation in reversed(before_logits):
+        if not later.isdisjoint(operation.inputs):
             later.update(operation.outputs)
             if operation.name in _WITHOUT_GRADIENT:
                 stops[operation.name] = None

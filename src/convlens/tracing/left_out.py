@@ -1,9 +1,10 @@
 """Why layers are left out where an analysis reads the maps of all convolutions."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
+from convlens.tracing.recording.ancestors import find_ancestor_nodes
 from convlens.tracing.trace import Trace
+from convlens.wording import enumerated
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,7 @@ class LeftOut:
     reason: str
 
     def __str__(self) -> str:
-        shown = ", ".join(self.layers[:3])
-        more = f" and {len(self.layers) - 3} more" if len(self.layers) > 3 else ""
-        return f"{shown}{more}: {self.reason}"
+        return f"{enumerated(self.layers, most=3)}: {self.reason}"
 
 
 def find_left_out(trace: Trace) -> tuple[LeftOut, ...]:
@@ -68,16 +67,10 @@ def explain_lost_positions(trace: Trace, node: int) -> str:
     Returns:
         The reason; empty if there is no such operation.
     """
-    unknown = dict.fromkeys(trace.unknown[before] for before in _sources(trace, node))
+    ancestors = find_ancestor_nodes(trace.recording.operations, [node])
+    unknown = dict.fromkeys(
+        trace.unknown[before] for before in sorted(ancestors.intersection(trace.unknown))
+    )
     if not unknown:
         return ""
     return f"rows and columns are lost at an operation without a rule ({', '.join(unknown)})"
-
-
-def _sources(trace: Trace, node: int) -> Iterable[int]:
-    """The nodes of operations without a rule from which a node is computed, in order."""
-    needed = {node}
-    for operation in reversed(trace.recording.operations):
-        if not needed.isdisjoint(operation.outputs):
-            needed.update(operation.inputs)
-    return sorted(needed.intersection(trace.unknown))

@@ -1,14 +1,15 @@
 """Warnings where a trace does not tell which maps a layer's are, so that no picture is silent."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from convlens.results.network_result import warn
 from convlens.tracing.left_out import explain_lost_map
 from convlens.tracing.sides import Sides
 from convlens.tracing.trace import Trace
 from convlens.tracing.unknown_operations import describe_unknown
+from convlens.wording import enumerated
 
-_SHOWN = 3
+_MOST_NAMES = 3
 
 
 def warn_of_unknown_nonlinearities(trace: Trace, sides: Mapping[str, Sides]) -> None:
@@ -27,8 +28,8 @@ def warn_of_unknown_nonlinearities(trace: Trace, sides: Mapping[str, Sides]) -> 
     for unfollowed, names in layers.items():
         verb = "is" if len(names) == 1 else "are"
         warn(
-            f"{trace.model_name}: {_join(names)} {verb} read before what may be the non-linearity: "
-            f"{unfollowed}"
+            f"{trace.model_name}: {enumerated(names, _MOST_NAMES)} {verb} read before what may be "
+            f"the non-linearity: {unfollowed}"
         )
 
 
@@ -46,10 +47,10 @@ def warn_of_layers_without_maps(trace: Trace, final: int) -> None:
             if lost:
                 layers.setdefault(lost, []).append(convolution.layer)
     for lost, names in layers.items():
+        run, have = ("runs", "has") if len(names) == 1 else ("run", "have")
         warn(
-            f"{trace.model_name}: Grad-CAM is at {trace.name(final)}, because {_join(names)}, "
-            f"which {'runs' if len(names) == 1 else 'run'} later, "
-            f"{'has' if len(names) == 1 else 'have'} no maps: {lost}"
+            f"{trace.model_name}: Grad-CAM is at {trace.name(final)}, because "
+            f"{enumerated(names, _MOST_NAMES)}, which {run} later, {have} no maps: {lost}"
         )
 
 
@@ -69,9 +70,3 @@ def warn_of_unknown_producer(trace: Trace, final: int) -> None:
             f"{trace.model_name}: the maps of {trace.name(final)} are the results of {unknown}; if "
             f"it is a non-linearity, its input is not known"
         )
-
-
-def _join(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

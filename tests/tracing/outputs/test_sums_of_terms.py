@@ -36,7 +36,7 @@ def test_each_term_is_followed_once(monkeypatch):
     is_elementwise = nonlinearities.is_elementwise
     monkeypatch.setattr(nonlinearities, "is_elementwise", count)
     trace = convlens.trace(convlens.wrap(Spline().eval(), size=(8, 10)))
-    found = trace.structure.nonlinearities.of(trace.find_node("conv"))
-    assert found is not None and trace.name(found.output).startswith("/add")
-    assert trace.final_layer.post == found.output
+    nonlinearity = trace.structure.nonlinearities.of(trace.find_node("conv"))
+    assert nonlinearity is not None and trace.name(nonlinearity.output).startswith("/add")
+    assert trace.final_layer.post == nonlinearity.output
     assert sum(counts) < 12 * TERMS

@@ -131,7 +131,7 @@ def dream(
             bounds=model.bounds,
             generator=torch.Generator().manual_seed(seed),
             progress=or_ignore(progress),
-            preview=or_ignore(preview),
+            preview=preview,
         )
         with catch_interrupts() as is_interrupted:
             image = loop.run(start, is_interrupted)

@@ -27,7 +27,7 @@ class OctaveLoop:
         bounds: least and greatest value of a pixel.
         generator: random generator of the shifts.
         progress: called with the number of tiles done and their total.
-        preview: called after each step with the image `(C, H, W)` of this octave.
+        preview: called after each step with the image `(C, H, W)` of this octave; None for nobody.
         stopped: why the loop ended early; empty if it did not.
         interrupted: whether an interrupt ended it.
         tiles_done: number of tiles done.
@@ -41,7 +41,7 @@ class OctaveLoop:
     bounds: tuple[float, float]
     generator: torch.Generator
     progress: Callable[[int, int], None]
-    preview: Callable[[Tensor], None]
+    preview: Callable[[Tensor], None] | None
     stopped: str = ""
     interrupted: bool = False
     tiles_done: int = 0
@@ -102,7 +102,8 @@ class OctaveLoop:
             if strength > 0:
                 shifted.add_(gradient, alpha=self.step / strength).clamp_(*self.bounds)
                 image = shifted.roll((-shift[0], -shift[1]), dims=(2, 3))
-            self.preview(image[0].float().cpu())
+            if self.preview is not None:
+                self.preview(image[0].float().cpu())
         value = plan.evaluate(image, self.activation_objective, is_interrupted=is_interrupted)
         if value is None:
             self._note_interrupt(octave, steps)

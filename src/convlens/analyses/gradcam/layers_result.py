@@ -13,7 +13,7 @@ from convlens.drawing import Panel, add_caption, picture_figure
 from convlens.errors import ConvlensError
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult
-from convlens.wording import counted, enumerated, signed
+from convlens.wording import counted, enumerated, with_sign
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,7 +93,7 @@ class GradCamLayers(NetworkResult):
             photo = draw.enlarge_photo(photos[image])
             for rank, name in enumerate(names):
                 tiles = [
-                    add_caption(photo, f"{name}, {signed(float(coarsest.scores[image, rank]))}")
+                    add_caption(photo, f"{name}, {with_sign(float(coarsest.scores[image, rank]))}")
                 ]
                 for layer, cam, scale, pixels in zip(
                     self.layers, self.gradcams, scales, overlays, strict=True

@@ -14,7 +14,7 @@ from convlens.data.images import to_pixels
 from convlens.drawing import Panel, Scale, picture_figure, place_map
 from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
-from convlens.wording import counted, of_image, percent, signed
+from convlens.wording import counted, of_image, percent, with_sign
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -338,7 +338,8 @@ class GradCam(NetworkResult):
             rank: which of its classes, from 0.
         """
         probability = float(self.probabilities[image, rank])
-        words = f"{self.names[image][rank]}\n{draw.UNIT} {signed(float(self.scores[image, rank]))}"
+        score = with_sign(float(self.scores[image, rank]))
+        words = f"{self.names[image][rank]}\n{draw.UNIT} {score}"
         if not isnan(probability):
             words += f", {percent(probability)}"
         return words if self._supports(image, rank) else f"{words}\nnothing supports it"

@@ -84,10 +84,9 @@ def cut_patches(
         earlier = [entry.channel for entry in cut[layer.layer].shown] if layer.layer in cut else []
         shown = list(dict.fromkeys([*earlier, *numbers]))
         cut[layer.layer] = _cut_layer(
-            model, model_trace, source, patches, layer, shown, top=top, seed=seed, check=True
-        )
-        node = _find_source(model_trace, layer).node
-        check_unchanged(model, model_trace, source, cut[layer.layer], node)
+            model, model_trace, source, patches, layer, shown,
+            top=top, seed=seed, check=True, compare=True,
+        )  # fmt: skip
     layers = tuple(cut.get(layer.layer, layer) for layer in patches.layers)
     return replace(patches, layers=layers)
 
@@ -121,12 +120,10 @@ def draw_patches(
     """
     source = _open_photos(model, patches, None)
     model_trace = trace(model)
-    drawn = _cut_layer(
-        model, model_trace, source, patches, layer, channels, top=top, seed=0, check=False
-    )
-    if compare:
-        check_unchanged(model, model_trace, source, drawn, _find_source(model_trace, layer).node)
-    return drawn
+    return _cut_layer(
+        model, model_trace, source, patches, layer, channels,
+        top=top, seed=0, check=False, compare=compare,
+    )  # fmt: skip
 
 
 def _cut_layer(
@@ -140,16 +137,20 @@ def _cut_layer(
     top: int | None,
     seed: int,
     check: bool,
+    compare: bool,
 ) -> LayerPatches:
     """A layer of a pass with the patches of channels; the arguments are those of the callers."""
+    channel_source = _find_source(model_trace, layer)
     table = LayerTable(
-        _find_source(model_trace, layer), _as_table(layer, top), layer.preferred_class,
-        layer.selectivity,
-    )  # fmt: skip
-    return build_layer_patches(
+        channel_source, _as_table(layer, top), layer.preferred_class, layer.selectivity
+    )
+    cut = build_layer_patches(
         model, model_trace, source, patches.photos, table,
         show={layer.layer: list(channels)}, seed=seed, check=check,
     )  # fmt: skip
+    if compare:
+        check_unchanged(model, model_trace, source, cut, channel_source.node)
+    return cut
 
 
 def check_patches_model(model: Model, model_trace: Trace, patches: Patches) -> None:

@@ -7,7 +7,7 @@ from convlens.drawing import Bars, bar_figure
 from convlens.errors import ConvlensError
 from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
-from convlens.wording import counted, percent, signed
+from convlens.wording import counted, percent, with_sign
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,7 +102,7 @@ class Diagnosis(NetworkResult):
             values=[variant.gain for variant in variants],
             labels=[
                 "configured",
-                *(signed(variant.gain) for variant in variants[1:]),
+                *(with_sign(variant.gain) for variant in variants[1:]),
             ],
         )
         quantity = "log-probability of the right class" if self.labeled else "confidence"

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from convlens.analyses.attacks.figures import draw_signs
-from convlens.data.images import to_pixels
 from convlens.explorer.pages.photo_panels import draw_stage
 from convlens.explorer.photo_store import StoredPhoto
+from convlens.explorer.rendering import to_picture
 from convlens.explorer.reproduction import Reproduction
 from convlens.explorer.session import LEVELS, Session
 from convlens.html.pictures import Picture, PictureBudget
@@ -160,14 +159,9 @@ async def make_shift_panel(
     down, right = (str(pixels).replace("-", "−") for pixels in offset)
     summary = f"The shift by {down} rows and {right} columns {change}"
     return ShiftPanel(
-        picture=draw_stage(_pixels(shifted, session), budget),
+        picture=draw_stage(to_picture(session, shifted), budget),
         offset=offset,
         answers=list(zip(predictions.names[0], predictions.confidences[0].tolist(), strict=True)),
         summary=summary,
         reproduction=reproduction,
     )
-
-
-def _pixels(image: Tensor, session: Session) -> Tensor:
-    """The pixels of one image, uint8 `(H, W, 3)`."""
-    return to_pixels(image.cpu(), session.model.bounds)[0].expand(-1, -1, 3).contiguous()

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from convlens.data.images import to_pixels
 from convlens.errors import ConvlensError
 from convlens.explorer.comparison import find_right_classes
 from convlens.explorer.pages.events import stream_maximized
 from convlens.explorer.photo_store import StoredPhoto
-from convlens.explorer.rendering import FAST, attempt, render, session_of
+from convlens.explorer.rendering import FAST, attempt, render, session_of, to_picture
 from convlens.explorer.session import Session
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.models.labels import read_class_index, write_class
@@ -89,7 +88,7 @@ async def _compare(
 ) -> PhotoOfClass:
     predictions = await session.predictions(photo)
     image, right = await session.image(photo), await find_right_classes(session, photo)
-    pixels = to_pixels(image.cpu(), session.model.bounds)[0].expand(-1, -1, 3).contiguous()
+    pixels = to_picture(session, image)
     return PhotoOfClass(
         photo=photo,
         picture=budget.thumbnail(pixels, _SIDE),

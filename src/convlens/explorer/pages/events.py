@@ -6,12 +6,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from torch import Tensor
 
-from convlens.data.images import to_pixels
 from convlens.explorer.event_stream import Computation, fill_template, stream, stream_parts
 from convlens.explorer.pages.channel_panels import draw_tuning
 from convlens.explorer.photo_findings import FINDERS, Finder
 from convlens.explorer.photo_store import StoredPhoto
-from convlens.explorer.rendering import FAST, session_of
+from convlens.explorer.rendering import FAST, session_of, to_picture
 from convlens.explorer.session import Session
 from convlens.html.pictures import Picture, PictureBudget
 
@@ -26,8 +25,8 @@ def stream_maximized(request: Request, objective: str) -> Response:
     session = session_of(request)
 
     def draw(images: Tensor) -> Picture | None:
-        pixels = to_pixels(images[:1], session.model.bounds)[0].expand(-1, -1, 3)
-        return PictureBudget(_BYTES).thumbnail(pixels.contiguous(), _SIDE)
+        pixels = to_picture(session, images[:1])
+        return PictureBudget(_BYTES).thumbnail(pixels, _SIDE)
 
     def show(computed: Any) -> str:
         maximum, reproduction = computed
@@ -61,7 +60,7 @@ def stream_dream(request: Request, photo: StoredPhoto, layer: str | None) -> Res
     session = session_of(request)
 
     def draw(image: Tensor) -> Picture | None:
-        pixels = to_pixels(image[None], session.model.bounds)[0].expand(-1, -1, 3).contiguous()
+        pixels = to_picture(session, image[None])
         budget = PictureBudget(_DREAM_BYTES, compression=FAST)
         return budget.photo(pixels, exact=True, side=_DREAM)
 

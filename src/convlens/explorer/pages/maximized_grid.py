@@ -8,11 +8,10 @@ from starlette.responses import Response
 
 from convlens.analyses.maximize.maximize import maximize
 from convlens.analyses.maximize.result import MaximizedImages, ObjectiveMaximum
-from convlens.data.images import to_pixels
 from convlens.errors import ConvlensError
 from convlens.explorer.event_stream import Computation, fill_template, stream_parts
 from convlens.explorer.network import SIDE
-from convlens.explorer.rendering import session_of
+from convlens.explorer.rendering import session_of, to_picture
 from convlens.explorer.reproduction import Reproduction
 from convlens.explorer.session import Session
 from convlens.html.pictures import Picture, PictureBudget
@@ -99,10 +98,10 @@ def _compute(
 def _draw(
     session: Session, channel: int, maximum: ObjectiveMaximum, budget: PictureBudget
 ) -> MaximizedTile:
-    pixels = to_pixels(maximum.images[:1], session.model.bounds)[0].expand(-1, -1, 3)
+    pixels = to_picture(session, maximum.images[:1])
     return MaximizedTile(
         channel,
-        budget.thumbnail(pixels.contiguous(), _SIDE),
+        budget.thumbnail(pixels, _SIDE),
         float(maximum.reached[0]),
         bool(maximum.had_gradient[0]),
     )

@@ -10,7 +10,6 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from torch import Tensor
 
 from convlens.analyses.predictions.predictions import Predictions
-from convlens.data.images import to_pixels
 from convlens.errors import ConvlensError
 from convlens.explorer.comparison import find_right_classes
 from convlens.explorer.network import LayerRow, Network, fields_json
@@ -37,7 +36,7 @@ from convlens.explorer.pages.photo_state import (
     SHIFT,
     PhotoState,
 )
-from convlens.explorer.rendering import FAST, attempt, find_photo, render, session_of
+from convlens.explorer.rendering import FAST, attempt, find_photo, render, session_of, to_picture
 from convlens.explorer.session import Session
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.models.labels import find_class, read_class_index, write_class
@@ -219,6 +218,6 @@ def _make_stage(
         return Stage(map_panel.picture, map_panel.caption)
     if shifted is not None and shifted.offset != (0, 0):
         return Stage(shifted.picture, "The shifted photo; what leaves at one edge enters opposite.")
-    pixels = to_pixels(image.cpu(), session.model.bounds)[0].expand(-1, -1, 3).contiguous()
+    pixels = to_picture(session, image)
     picture = draw_stage(pixels, budget)
     return Stage(picture, "The photo as the network sees it.", reason)

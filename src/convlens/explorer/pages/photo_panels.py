@@ -16,7 +16,7 @@ from convlens.explorer.reproduction import Reproduction
 from convlens.explorer.session import Session
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.tracing.channel_names import check_channel, check_position
-from convlens.wording import percent, signed
+from convlens.wording import percent, with_sign
 
 _CHANNELS = 8  # that the inspector lists
 _LONG_SIDE = 512  # CSS pixels of the photo, at most
@@ -162,7 +162,7 @@ async def make_gradcam_panel(
 def _describe_gradcam(cam: GradCam) -> str:
     height, width = cam.maps.shape[-2:]
     probability = float(cam.probabilities[0, 0])
-    words = f"{cam.names[0][0]}: logit {signed(float(cam.scores[0, 0]))}"
+    words = f"{cam.names[0][0]}: logit {with_sign(float(cam.scores[0, 0]))}"
     if not isnan(probability):
         words += f", {percent(probability)}"
     return f"{words}. Map of {height} × {width} cells at {cam.channel_layer} ({cam.side})."

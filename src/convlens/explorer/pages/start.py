@@ -7,13 +7,12 @@ from http import HTTPStatus
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from convlens.data.images import to_pixels
 from convlens.errors import PhotoError
 from convlens.explorer.comparison import find_right_classes
 from convlens.explorer.pages.events import stream_findings
 from convlens.explorer.pages.numbered_pages import take_page
 from convlens.explorer.photo_store import LARGEST_FILE, StoredPhoto, receive_photo
-from convlens.explorer.rendering import FAST, attempt, render, session_of
+from convlens.explorer.rendering import FAST, attempt, render, session_of, to_picture
 from convlens.explorer.session import Session
 from convlens.html.pictures import Picture, PictureBudget
 
@@ -67,8 +66,8 @@ async def _make_tile(session: Session, photo: StoredPhoto, budget: PictureBudget
     image, reason = await attempt(session.image(photo))
     if image is None:
         return PhotoTile(photo, None, reason=reason)
-    pixels = to_pixels(image.cpu(), session.model.bounds)[0].expand(-1, -1, 3)
-    picture = budget.thumbnail(pixels.contiguous(), _SIDE)
+    pixels = to_picture(session, image)
+    picture = budget.thumbnail(pixels, _SIDE)
     predictions, reason = await attempt(session.predictions(photo))
     if predictions is None:
         return PhotoTile(photo, picture, reason=reason)

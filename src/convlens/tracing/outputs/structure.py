@@ -13,6 +13,7 @@ from convlens.tracing.outputs.final_activation import (
 from convlens.tracing.outputs.nonlinearities import Nonlinearities
 from convlens.tracing.outputs.operation_kinds import IDENTITIES
 from convlens.tracing.receptive_field.rules import reads_only_shapes
+from convlens.tracing.recording.ancestors import find_ancestor_nodes
 from convlens.tracing.recording.recording import Operation, Recording
 
 # Operations that the search for the final layer goes back over: they compute no features.
@@ -122,11 +123,7 @@ class Structure:
         A node is on every path if and only if no node that depends on the image, was computed
         before it, and leads to `end` is read after it.
         """
-        leads_to_end = {end}
-        for operation in reversed(self.recording.operations):
-            if leads_to_end.intersection(operation.outputs):
-                leads_to_end.update(operation.inputs)
-        relevant = self.on_image & leads_to_end
+        relevant = self.on_image & find_ancestor_nodes(self.recording.operations, [end])
         computed_at = {0: 0}
         last_read = dict.fromkeys(relevant, 0)
         for time, operation in enumerate(self.recording.operations, start=1):

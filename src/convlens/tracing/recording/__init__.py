@@ -3,6 +3,7 @@
 recorder.py           records the operations of a run
 recording.py          what is recorded
 node_names.py         names of nodes
+ancestors.py          the nodes from which other nodes are computed
 hooks.py              follows the modules and functions of a network
 tensor_nodes.py       the node that each tensor holds
 known_values.py       values that do not depend on the image

@@ -1,5 +1,6 @@
 """Operations by which a network draws random numbers, also in evaluation mode."""
 
+from convlens.tracing.recording.ancestors import find_ancestors
 from convlens.tracing.recording.recording import Recording
 
 _RANDOM = frozenset({
@@ -15,11 +16,9 @@ def find_random_operations(recording: Recording) -> tuple[str, ...]:
     Args:
         recording: of the network in evaluation mode, in which ordinary dropout draws nothing.
     """
-    needed = {recording.output}
-    names: list[str] = []
-    for operation in reversed(recording.operations):
-        if not needed.isdisjoint(operation.outputs):
-            needed.update(operation.inputs)
-            if operation.name in _RANDOM and operation.arguments.get("train", True):
-                names.append(operation.name)
+    names = [
+        operation.name
+        for operation in find_ancestors(recording.operations, [recording.output])
+        if operation.name in _RANDOM and operation.arguments.get("train", True)
+    ]
     return tuple(dict.fromkeys(reversed(names)))

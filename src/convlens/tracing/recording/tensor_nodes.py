@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from convlens.tracing.recording.ancestors import find_ancestor_nodes
 from convlens.tracing.recording.known_values import copy_value
 from convlens.tracing.recording.recording import NodeRef, Operation
 
@@ -104,11 +105,8 @@ class TensorNodes:
 
     def is_computed_from(self, tensor: Tensor, source: Tensor) -> bool:
         """Whether the operations so far computed a tensor from another one."""
-        needed, source_node = {self.read(tensor)}, self.read(source)
-        for operation in reversed(self.operations):
-            if needed.intersection(operation.outputs):
-                needed.update(operation.inputs)
-        return source_node in needed
+        node, source_node = self.read(tensor), self.read(source)
+        return source_node in find_ancestor_nodes(self.operations, [node])
 
     def _add_unknown(self, tensor: Tensor) -> None:
         """Add a tensor that no operation returned: a parameter, or an alias such as `.data`."""

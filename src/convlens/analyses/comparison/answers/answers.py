@@ -261,6 +261,7 @@ def compare_answers(
     for model, trace in zip((first, second), traces, strict=True):
         check_one_vector(model, trace, "diff")
     classes = pair_classes(first, second, *(trace.num_outputs for trace in traces))
+    second_fingerprint = fingerprint_model(second)
     work = AnswerWork(
         first=first,
         second=second,
@@ -272,10 +273,10 @@ def compare_answers(
         classes=classes,
         labels=labels,
         top=_SHOWN,
-        folds=_fold_alike(first, second, traces),
+        folds=_fold_alike(first, second, traces, second_fingerprint),
     )
     settings = {
-        "analysis": "diff", "second": f"{second.name} {fingerprint_model(second)}",
+        "analysis": "diff", "second": f"{second.name} {second_fingerprint}",
         "labels": fingerprint(labels),
     }  # fmt: skip
     finished = run_pass(
@@ -311,7 +312,9 @@ def compare_answers(
     )
 
 
-def _fold_alike(first: Model, second: Model, traces: tuple[Trace, Trace]) -> bool:
+def _fold_alike(
+    first: Model, second: Model, traces: tuple[Trace, Trace], second_fingerprint: str
+) -> bool:
     """Whether folding changes the logits of both networks alike, and they are not the same anyway.
 
     Of one network in two formats, only one might be folded, and equal logits would differ.
@@ -320,7 +323,7 @@ def _fold_alike(first: Model, second: Model, traces: tuple[Trace, Trace]) -> boo
     return (
         type(networks[0]) is type(networks[1])
         and traces[0].batch_norm_pairs == traces[1].batch_norm_pairs
-        and fingerprint_model(first) != fingerprint_model(second)
+        and fingerprint_model(first) != second_fingerprint
     )
 
 
