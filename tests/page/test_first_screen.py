@@ -48,7 +48,7 @@ def test_tiles_state_numbers_with_intervals(tiny_page):
     both = sum(
         bool(card.evidence.deletion_beats[0] and card.evidence.insertion_beats[0]) for card in cards
     )
-    assert tiles["Explanation"].number == f"{both} of 3 hold"
+    assert tiles["Explanation"].number == f"{both} of 3 {'holds' if both == 1 else 'hold'}"
     (checked,) = [finding for finding in tiny_page.findings if "(deletion)" in finding.sentence]
     assert checked.sentence.startswith(f"{both} of 3 maps hold")  # the same number
     overview = text.split('class="overview"')[1].split("</section>")[0]

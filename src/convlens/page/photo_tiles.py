@@ -111,8 +111,9 @@ def _robustness(inputs: Inputs, result: PhotoCards) -> Iterator[Tile]:
         flip = next(card.flip for card in result.cards if card.photo == number)
         before = inputs.photos[number].names[0]
         sentence = f"FGSM of {size} turns {before} into {flip.name if flip else ''}."
+    verb = "changes" if flips.flipped.count == 1 else "change"
     yield Tile(
-        "Robustness", flips.mark, f"{flips.flipped.count} of {flips.flipped.total} change",
+        "Robustness", flips.mark, f"{flips.flipped.count} of {flips.flipped.total} {verb}",
         f"{sentence} Random changes of that size change {flips.noise.count} of "
         f"{flips.noise.total}.",
         "photos", rank=2, proportion=flips.flipped,
@@ -124,8 +125,9 @@ def _explanation(result: PhotoCards) -> Iterator[Tile]:
     checks = check_maps(result)
     if checks is None:
         return
+    verb = "holds" if checks.both.count == 1 else "hold"
     yield Tile(
-        "Explanation", checks.mark, f"{checks.both.count} of {checks.both.total} hold",
+        "Explanation", checks.mark, f"{checks.both.count} of {checks.both.total} {verb}",
         "Maps whose pixels the prediction depends on more than on random or central ones.",
         "photos", rank=3, proportion=checks.both,
         examples=photo_addresses((checks.failing or checks.holding)[:1], "map"),
