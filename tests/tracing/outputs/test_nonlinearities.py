@@ -20,6 +20,12 @@ def masked_write(x):
     return x
 
 
+def masked_fill(x):
+    y = x.clone()
+    y.masked_fill_(x < 0, 0)
+    return y
+
+
 SLOPES = torch.linspace(0.1, 0.4, 4).view(4, 1, 1)
 ACTIVATIONS = {
     "swish": lambda x: x * torch.sigmoid(x),
@@ -39,6 +45,7 @@ ACTIVATIONS = {
     "relu by a mask": lambda x: x * (x > 0),
     "relu by zeros_like": lambda x: torch.max(x, torch.zeros_like(x)),
     "relu by a masked write": masked_write,
+    "relu by a masked fill": masked_fill,
     "squared relu": lambda x: F.relu(x) ** 2,
     "scaled tanh": lambda x: 1.7159 * torch.tanh(x * 2 / 3),
     "tanhshrink": lambda x: x - torch.tanh(x),
@@ -217,3 +224,26 @@ def test_branches_of_one_value_are_not_counted_twice():
     expected = (gradient.mean((2, 3), keepdim=True) * pre).sum(1)
     result = convlens.gradcam(convlens.wrap(network, size=9), images, classes=[1])
     torch.testing.assert_close(result.maps[:, 0], expected)
+
+
+IN_PLACE = {
+    "mish": lambda x: F.mish(x, inplace=True),
+    "threshold": lambda x: F.threshold_(x, 0.1, 0.2),
+    "masked fill": lambda x: x.masked_fill_(x < 0, 0),
+    "abs": torch.Tensor.abs_,
+    "a mask in place": lambda x: x.mul_(x.clone().gt_(0)),
+}
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_in_place_forms_are_pointwise_as_the_others_are(name):
+    # PyTorch tags some operations as pointwise in their form out of place alone.
+    network = Classifier(Do(IN_PLACE[name])).eval()
+    images = torch.rand(2, 3, 9, 9)
+    model = convlens.wrap(network, size=9)
+    trace = convlens.trace(model)
+    assert not trace.unknown
+    (convolution,) = trace.convolutions
+    expected = hooked(network.act, network, images)
+    for node, right in zip((*convolution.sides.pre, convolution.sides.post), expected, strict=True):
+        assert torch.equal(capture_nodes(model, trace, images, [node])[node], right)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 
 from convlens.tracing.interval import (
     FieldRule,
@@ -49,9 +50,24 @@ def find_rule(operation: Operation) -> FieldRule | None:
     name = operation.name if operation.built_in else operation.qualified_name
     if name in _RULES:
         return _RULES[name]
-    if operation.function is not None and torch.Tag.pointwise in operation.function.tags:
+    if operation.function is not None and _is_tagged_pointwise(operation.function):
         return pointwise
     return None
+
+
+def _is_tagged_pointwise(function: OpOverload) -> bool:
+    """Whether PyTorch tags an operation as pointwise, itself or in its form out of place.
+
+    Of some operations (`mish`, `threshold`, `masked_fill`) it tags the form out of place alone.
+    """
+    if torch.Tag.pointwise in function.tags:
+        return True
+    namespace, name = function._schema.name.split("::")
+    if not name.endswith("_"):
+        return False
+    forms = getattr(getattr(torch.ops, namespace), name.removesuffix("_"), None)
+    out_of_place = getattr(forms, function._overloadname, None)
+    return out_of_place is not None and torch.Tag.pointwise in out_of_place.tags
 
 
 def pointwise(view: FieldView) -> list[PixelInterval | None]:
