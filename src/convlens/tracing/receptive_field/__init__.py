@@ -5,5 +5,5 @@ rules.py           the rule of each operation
 windows.py         convolution, pooling, interpolation and padding
 indexing.py        indexing, gathering and sorting
 sampling.py        sampling at computed positions
-storage_writes.py  writes through views
+storage.py         views by strides, writes through views
 """

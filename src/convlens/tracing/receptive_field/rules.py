@@ -24,7 +24,7 @@ from convlens.tracing.interval import (
     update_spacing,
 )
 from convlens.tracing.receptive_field import indexing, sampling
-from convlens.tracing.receptive_field.storage_writes import write_through
+from convlens.tracing.receptive_field.storage import as_strided, write_through
 from convlens.tracing.receptive_field.windows import (
     adaptive_pooling,
     convolution,
@@ -147,12 +147,6 @@ def rearrange(operation: Operation, tensor: Tensor, output_shape: tuple[int, ...
         return tensor.reshape(output_shape)
     _, *others = operation.arguments.values()
     return operation.function(tensor, *others)
-
-
-def _as_strided(view: FieldView) -> list[PixelInterval | None]:
-    """`as_strided` is followed only where it leaves every element in its place."""
-    name = view.first_argument
-    return _identity(view) if view.shape(name) == view.output_shape else combine_everything(view)
 
 
 def _concatenate(view: FieldView) -> list[PixelInterval | None]:
@@ -329,7 +323,7 @@ _RULES: dict[str, FieldRule] = {
     **dict.fromkeys(REARRANGING, _rearrange),
     **dict.fromkeys(_IDENTITIES, _identity),
     **dict.fromkeys(_REDUCTIONS, _reduce),
-    **dict.fromkeys(("as_strided",), _as_strided),
+    "as_strided": as_strided,
     "view_as_real": _split_complex,
     "view_as_complex": _join_complex,
     **dict.fromkeys(("copy",), _copy),

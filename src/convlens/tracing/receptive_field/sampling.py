@@ -17,7 +17,7 @@ from convlens.tracing.interval import (
     merge_intervals,
     update_spacing,
 )
-from convlens.tracing.receptive_field.storage_writes import NO_PIXEL, fill_missing
+from convlens.tracing.receptive_field.storage import NO_PIXEL, fill_missing
 from convlens.tracing.receptive_field.windows import Window, as_list, sliding_window
 
 

@@ -31,7 +31,7 @@ from convlens.tracing.recording.recording import (
     RecordedCall,
     Recording,
 )
-from convlens.tracing.recording.tensor_nodes import TensorNodes
+from convlens.tracing.recording.tensor_nodes import TensorNodes, storage_layout
 
 SelectOutput = Callable[[Any, Callable[[Tensor, Tensor], bool]], Tensor]
 
@@ -227,6 +227,9 @@ class _OperationRecorder(TorchDispatchMode):
         arguments = tree_map_only(
             Tensor, lambda tensor: NodeRef(self._tensor_nodes.read(tensor)), named
         )
+        name = func._opname.rstrip("_") or func._opname
+        if name == "as_strided":  # its strides are those of the storage, not of the tensor
+            arguments["layout"] = storage_layout(named["self"])
         output = fake_batch_norm(func._opname, named)
         if output is None:
             output = func(*args, **kwargs)
@@ -244,7 +247,7 @@ class _OperationRecorder(TorchDispatchMode):
         tree_map_only(NodeRef, lambda ref: inputs.append(ref.node), arguments)
         self._tensor_nodes.operations.append(
             Operation(
-                name=func._opname.rstrip("_") or func._opname,
+                name=name,
                 function=func,
                 arguments=arguments,
                 inputs=tuple(inputs),

@@ -45,7 +45,8 @@ class Operation:
         name: name of the operation without overload and trailing underscore ("convolution",
             "add").
         function: the overload itself, or None for a write through a view.
-        arguments: by name as in the operation's schema; tensors are replaced by `NodeRef`.
+        arguments: by name as in the operation's schema; tensors are replaced by `NodeRef`. Those of
+            `as_strided` include the `layout` of its tensor in its storage.
         inputs: indices of the nodes that it reads.
         outputs: indices of the nodes that it returns; an in-place operation returns a new node too.
         call: the innermost module call in which it was executed.

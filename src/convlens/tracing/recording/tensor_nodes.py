@@ -90,7 +90,7 @@ class TensorNodes:
         for write in self._writes.get(_storage_id(tensor), ()):
             if write.number <= assigned_at or write.tensor is tensor:
                 continue
-            if _storage_layout(write.tensor) == _storage_layout(tensor):
+            if storage_layout(write.tensor) == storage_layout(tensor):
                 node = write.node
             else:
                 node = self._write_through(tensor, node, write.tensor, write.node)
@@ -113,7 +113,7 @@ class TensorNodes:
         relatives = self._sharing[_storage_id(tensor)]
         nodes = [self.read(relative) for relative in relatives]
         for relative, node in zip(relatives, nodes, strict=True):
-            if _storage_layout(relative) == _storage_layout(tensor):
+            if storage_layout(relative) == storage_layout(tensor):
                 self.assign(tensor, node)
                 return
         node = self.new_node(tensor)
@@ -132,8 +132,8 @@ class TensorNodes:
         arguments = {
             "before": NodeRef(before),
             "written": NodeRef(written),
-            "base": _storage_layout(tensor),
-            "view": _storage_layout(view),
+            "base": storage_layout(tensor),
+            "view": storage_layout(view),
         }
         self.operations.append(
             Operation("write_through", None, arguments, (before, written), (node,), None)
@@ -154,5 +154,6 @@ def _storage_id(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
 
-def _storage_layout(tensor: Tensor) -> StorageLayout:
+def storage_layout(tensor: Tensor) -> StorageLayout:
+    """The layout of a tensor in its storage."""
     return StorageLayout(tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()))

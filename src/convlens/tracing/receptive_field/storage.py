@@ -1,4 +1,7 @@
-"""Receptive field of a tensor after a write to another view of its storage (`x[:, :2] = y`)."""
+"""Receptive field of views that are laid out in storage by strides.
+
+These are `as_strided`, and a tensor after a write to another view of its storage (`x[:, :2] = y`).
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,11 +13,39 @@ from convlens.tracing.interval import (
     FieldView,
     PixelInterval,
     combine_everything,
+    drop_repetition,
+    map_bounds,
     update_spacing,
 )
+from convlens.tracing.recording.tensor_nodes import StorageLayout
 
 _MAX_STORAGE_SIZE = 2**24  # elements; larger storages are not followed
 NO_PIXEL = 2**40  # outside any image: low of an element that sees nothing, and minus it its high
+
+
+def as_strided(view: FieldView) -> list[PixelInterval | None]:
+    """Lay the bounds out in memory as the tensor is, and read them by the strides."""
+    name = view.first_argument
+    interval, layout = view.interval(name), view["layout"]
+    if interval is None:
+        return [None]
+    size, stride, offset = view["size"], view["stride"], view["storage_offset"]
+    offset = layout.offset if offset is None else offset
+    read = StorageLayout(tuple(size), tuple(stride), offset)
+    start, end = min(layout.offset, read.offset), max(layout.end, read.end)
+    if end - start > _MAX_STORAGE_SIZE:
+        return combine_everything(view)
+
+    def move(bound: Tensor) -> Tensor:
+        memory = torch.full((end - start,), NO_PIXEL, dtype=torch.int64)
+        laid_out = memory.as_strided(layout.shape, layout.stride, layout.offset - start)
+        laid_out.copy_(bound.expand(layout.shape))
+        return memory.as_strided(read.shape, read.stride, read.offset - start).contiguous()
+
+    moved = map_bounds(interval, move)
+    if bool((moved.low == NO_PIXEL).any()):
+        return combine_everything(view)  # it reads elements that the tensor does not have
+    return [update_spacing(map_bounds(moved, drop_repetition), view.axis)]
 
 
 def write_through(view: FieldView) -> list[PixelInterval | None]:
