@@ -21,9 +21,12 @@ from convlens.tracing.registry import registered_field_rule
 # They move elements, also into and out of the real and the imaginary part of complex numbers.
 # `LOOKUPS` move elements of their first input; with indices of the image, they read a table.
 LOOKUPS = frozenset({"index", "index_select", "gather", "embedding"})
-MOVING = LOOKUPS | {
-    *REARRANGING, "cat", "stack", "complex", "view_as_real", "view_as_complex", "copy",
-    "write_through", "as_strided", "index_put", "scatter", "index_copy", "pixel_shuffle",
+# They put several tensors together, each at its own elements.
+JOINING = frozenset({
+    "cat", "stack", "copy", "write_through", "index_put", "scatter", "index_copy",
+})  # fmt: skip
+MOVING = LOOKUPS | JOINING | {
+    *REARRANGING, "complex", "view_as_real", "view_as_complex", "as_strided", "pixel_shuffle",
     "pixel_unshuffle",
 }  # fmt: skip
 _BY_ELEMENT = frozenset({"bucketize"})  # pointwise, with a table as the second argument

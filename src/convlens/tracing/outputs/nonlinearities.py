@@ -9,15 +9,15 @@ may be among them if each element depends on that at its own position alone (`el
 The boundaries of modules decide what belongs to it at both ends. A module that is a pointwise
 function of its input is one non-linearity. In the code of a larger module, scaling and shifting by
 numbers belong to the non-linearity if the same code computes it, so that `relu6(x + 3) / 6` is the
-hard sigmoid of x. Scaling by one number for each channel is a normalization and does not belong to
-it.
+hard sigmoid of x. Scaling by one number for each channel, or of a part of the map, does not belong
+to it: it is a normalization, in any layout of the map.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from convlens.tracing.capture_points import find_capture_point
-from convlens.tracing.outputs.elementwise import is_elementwise
+from convlens.tracing.outputs.elementwise import JOINING, is_elementwise
 from convlens.tracing.outputs.operation_kinds import AFFINE, IDENTITIES, OperationKinds
 from convlens.tracing.recording.recording import (
     ModuleRun,
@@ -201,11 +201,13 @@ class Nonlinearities:
             operation = self._producers.get(max(open_nodes))
             if operation is None or not self._may_contain(operation, with_statistics):
                 return None
-            if len(open_nodes) == 1 and self._scales_nonlinearity(operation):
+            if len(open_nodes) == 1 and self._scales_input(operation, operations):
                 return None
             open_nodes.difference_update(operation.outputs)
             open_nodes.update(self._kinds.image_inputs(operation))
             operations.append(operation)
+            if len(open_nodes) == 1 and self._scales_nonlinearity(operations, *open_nodes):
+                return None
             if len(open_nodes) == 1 and self._is_whole(operations, with_statistics):
                 (entry,) = open_nodes
                 shapes = self._recording.shapes
@@ -317,10 +319,34 @@ class Nonlinearities:
                 ):
                     yield node
 
-    def _scales_nonlinearity(self, operation: Operation) -> bool:
-        """Whether an operation scales what a non-linearity returns by channels: a normalization."""
-        (entry, *others) = dict.fromkeys(self._kinds.image_inputs(operation))
-        return not others and entry in self.by_output and self._kinds.scales_by_channel(operation)
+    def _scales_nonlinearity(self, operations: Sequence[Operation], entry: int) -> bool:
+        """Whether operations scale what a non-linearity returns by channels, or parts of it.
+
+        Args:
+            operations: the last operation first.
+            entry: index of the one node that they read.
+        """
+        if entry not in self.by_output or not self._have_same_rank(entry, operations):
+            return False
+        if not all(self._kinds.is_affine(operation) for operation in operations):
+            return False
+        names = {operation.name for operation in operations}
+        return any(map(self._kinds.scales_by_channel, operations)) or not (
+            names.isdisjoint(JOINING) or names.isdisjoint(AFFINE)
+        )
+
+    def _scales_input(self, operation: Operation, later: Sequence[Operation]) -> bool:
+        """Whether an operation scales by channels what a non-linearity among later ones reads."""
+        (output, *_) = operation.outputs
+        if not self._kinds.scales_by_channel(operation) or not self._have_same_rank(output, later):
+            return False
+        candidates = (self.by_output.get(node) for step in later for node in step.outputs)
+        return any(nonlinearity and nonlinearity.input == output for nonlinearity in candidates)
+
+    def _have_same_rank(self, node: int, operations: Sequence[Operation]) -> bool:
+        """Whether a node has as many dimensions as what operations return: it may be a map, too."""
+        shapes = self._recording.shapes
+        return not operations or len(shapes[node]) == len(shapes[operations[0].outputs[0]])
 
     def _is_read_only_by(self, node: int, operations: Container[Operation]) -> bool:
         return node != self._recording.output and all(
