@@ -85,6 +85,9 @@ def test_grad_cam_at_an_earlier_layer_names_the_later_ones():
         and "square_gate" in warning
         for warning in cam.warnings
     )
+    reason = convlens.anatomy(model).final_reason
+    assert "every path passes through" in reason
+    assert "b, which runs later, has no maps" in reason and "square_gate" in reason
 
 
 def change_halves(x):

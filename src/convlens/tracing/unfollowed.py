@@ -40,6 +40,21 @@ def warn_of_layers_without_maps(trace: Trace, final: int) -> None:
         trace: of the network.
         final: index of the node that was selected as the final convolutional layer.
     """
+    for layers in describe_layers_without_maps(trace, final):
+        warn(f"{trace.model_name}: Grad-CAM is at {trace.name(final)}, because {layers}")
+
+
+def describe_layers_without_maps(trace: Trace, final: int) -> list[str]:
+    """The convolutions after the final convolutional layer whose maps are lost, in words.
+
+    Args:
+        trace: of the network.
+        final: index of the node of the final convolutional layer.
+
+    Returns:
+        The end of a sentence for each reason.
+    """
+    descriptions = []
     layers: dict[str, list[str]] = {}
     for convolution in trace.convolutions:
         if convolution.node > final and trace.spatial_dims(convolution.node) is None:
@@ -48,10 +63,10 @@ def warn_of_layers_without_maps(trace: Trace, final: int) -> None:
                 layers.setdefault(lost, []).append(convolution.layer)
     for lost, names in layers.items():
         run, have = ("runs", "has") if len(names) == 1 else ("run", "have")
-        warn(
-            f"{trace.model_name}: Grad-CAM is at {trace.name(final)}, because "
+        descriptions.append(
             f"{enumerated(names, _MOST_NAMES)}, which {run} later, {have} no maps: {lost}"
         )
+    return descriptions
 
 
 def warn_of_unknown_producer(trace: Trace, final: int) -> None:

@@ -18,11 +18,13 @@ from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.runtime.guard import unwrap_network
 from convlens.tracing.channel_names import check_layer
+from convlens.tracing.outputs.structure import FinalLayer
 from convlens.tracing.recording.node_names import NodeName
 from convlens.tracing.recording.recording import FunctionCall, ModuleRun, Operation
 from convlens.tracing.selection import explain_missing_maps
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
+from convlens.tracing.unfollowed import describe_layers_without_maps
 from convlens.wording import counted
 
 if TYPE_CHECKING:
@@ -190,11 +192,7 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
         multiply_adds=sum(map(model_trace.multiply_adds, model_trace.recording.operations)),
         final_post=model_trace.name(final.post) if final else None,
         final_pre=tuple(model_trace.name(node) for node in final.pre) if final else (),
-        final_reason=final.reason
-        if final
-        else no_scores
-        or explain_missing_maps(model_trace)
-        or "no node with a map lies on every path",
+        final_reason=_describe_final_layer(model_trace, final),
         logits="" if no_scores else model_trace.name(model_trace.logits),
         valid_for=model_trace.valid_for,
         final_activation=model_trace.final_activation,
@@ -205,6 +203,17 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
         ),
         not_counted=tuple(layer.name for layer in layers if layer.not_counted),
     )
+
+
+def _describe_final_layer(model_trace: Trace, final: FinalLayer | None) -> str:
+    """Why a layer is the final convolutional layer, or why there is none, in words."""
+    if final is None:
+        return (
+            model_trace.recording.no_scores
+            or explain_missing_maps(model_trace)
+            or "no node with a map lies on every path"
+        )
+    return "; ".join([final.reason, *describe_layers_without_maps(model_trace, final.post)])
 
 
 _IMAGE_NODE = 0
