@@ -11,13 +11,17 @@ at every node, for the root mean square over the positions of a channel as well.
 difference is therefore not due to rounding.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from convlens.analyses.comparison.answers.answer_work import rescale
+from convlens.analyses.comparison.layers.double_precision import (
+    QuickDepthwise,
+    in_double_precision,
+)
 from convlens.analyses.comparison.layers.input_change import explain_input
 from convlens.analyses.comparison.layers.layer_differences import LayerDifference, LayerDifferences
 from convlens.analyses.comparison.layers.node_pairs import NodePair, pair_nodes
@@ -30,7 +34,11 @@ from convlens.runtime.guard import unwrap_network
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
 
-_VALUES_AT_ONCE = 2**24  # of the nodes of one image that are kept in memory, of each network
+_VALUES_AT_ONCE = 2**25  # of the nodes of one image that are kept in memory, of each network
+_CONVERTED_AT_ONCE = 2**18  # values that are converted to float64, 2 MB
+_CONTIGUOUS = torch.contiguous_format
+
+Use = Callable[[int, Tensor], None]
 
 
 @keep_warnings
@@ -142,28 +150,38 @@ class _Run:
 
     def in_double_precision(self) -> "_Run":
         """The same with weights, images and operations in float64."""
-        network = clone_network(unwrap_network(self.model.network)).double()
-        # PyTorch's convolutions in double precision take 2.5 times as long in channels-last.
-        network = network.to(memory_format=torch.contiguous_format)
-        model = replace(self.model, network=network)
+        model = in_double_precision(self.model)
         return replace(self, model=model, images=self.images.contiguous())
 
-    def values(self, nodes: Sequence[int], image: int) -> dict[int, Tensor]:
-        """The values `(C, positions)` at nodes for one image."""
-        captured: dict[int, Tensor] = {}
-        stream_nodes(
-            self.model, self.trace, self.images[image : image + 1], nodes,
-            lambda node, values: captured.update({node: self._by_channel(node, values)}),
-        )  # fmt: skip
-        return captured
+    def stream(self, nodes: Mapping[int, int], image: int, use: Use, *, copies: bool) -> None:
+        """Call a function with the values at nodes of one image.
 
-    def _by_channel(self, node: int, values: Tensor) -> Tensor:
-        """A copy of the values, which the network may overwrite, channel by channel."""
+        Args:
+            nodes: index of the node by the number of its pair.
+            image: number of the image.
+            use: called with the number of a pair and the values `(C, positions)` of its node.
+            copies: whether `use` may keep the values; otherwise the network may overwrite them.
+        """
+        pairs: dict[int, list[int]] = {}
+        for pair, node in nodes.items():
+            pairs.setdefault(node, []).append(pair)
+
+        def use_node(node: int, values: Tensor) -> None:
+            with torch._C.DisableTorchFunction():  # not observed as operations of the network
+                by_channel = self._by_channel(node, values, copies=copies)
+                for pair in pairs[node]:
+                    use(pair, by_channel)
+
+        stream_nodes(self.model, self.trace, self.images[image : image + 1], pairs, use_node)
+
+    def _by_channel(self, node: int, values: Tensor, *, copies: bool) -> Tensor:
+        """The values channel by channel."""
         if values.ndim == 4 and self.trace.spatial_dims(node) is not None:
             values = self.trace.channels_first(node, values)
         channels = values.shape[1] if values.ndim > 1 else 1
-        copied = values.detach().cpu().clone(memory_format=torch.contiguous_format)
-        return copied.view(channels, -1)
+        values = values.detach().cpu()
+        values = values.clone(memory_format=_CONTIGUOUS) if copies else values.contiguous()
+        return values.view(channels, -1)
 
 
 class _Sums:
@@ -176,13 +194,14 @@ class _Sums:
 
     def add(self, first: Tensor, second: Tensor) -> bool:
         """Add the values of both networks, `(C, positions)` each; returns whether they differ."""
+        squares = torch.zeros(5, len(first), dtype=torch.float64)
+        squares[0] = squares[1] = _sum_squares(first)
         unequal = first != second
         rows = unequal.any(dim=1)
         if rows.any():
+            squares[1] = _sum_squares(second)
+            squares[2] = _sum_squares(first, second)
             rows = (unequal & ~(first.isnan() & second.isnan())).any(dim=1)
-        a, b = first.double(), second.double()
-        squares = torch.stack([_sum_squares(a), _sum_squares(b), _sum_squares(b - a)])
-        squares = torch.cat([squares, torch.zeros(2, len(a), dtype=torch.float64)])
         self.squares = squares if self.squares is None else self.squares + squares
         self.unequal = rows if self.unequal is None else self.unequal | rows
         self.count += first.shape[1]
@@ -191,7 +210,7 @@ class _Sums:
     def add_rounding(self, network: int, values: Tensor, exact: Tensor) -> None:
         """Add the rounding errors of one of the networks."""
         assert self.squares is not None
-        self.squares[3 + network] += _sum_squares(values.double() - exact.double())
+        self.squares[3 + network] += _sum_squares(exact, values)
 
     def result(self, name: str, *, known: bool) -> LayerDifference:
         """The difference at the node, relative to it."""
@@ -213,9 +232,19 @@ class _Sums:
         )
 
 
-def _sum_squares(values: Tensor) -> Tensor:
-    """The sum of the squares of each row of `(C, positions)`, without a tensor of squares."""
-    return torch.linalg.vector_norm(values, dim=1).square()
+def _sum_squares(values: Tensor, others: Tensor | None = None) -> Tensor:
+    """The sum of the squares of each row of `(C, positions)`, or of its difference from others.
+
+    It is computed in float64, some rows at a time, which then stay in the cache.
+    """
+    rows = max(1, _CONVERTED_AT_ONCE // max(1, values.shape[1]))
+    parts = []
+    for start in range(0, len(values), rows):
+        part = values[start : start + rows].to(torch.float64, copy=others is not None)
+        if others is not None:
+            part -= others[start : start + rows].double()
+        parts.append(torch.linalg.vector_norm(part, dim=1).square())
+    return torch.cat(parts)
 
 
 @dataclass(frozen=True)
@@ -229,37 +258,41 @@ class _Comparison:
         no_rounding = ""
         exact: list[_Run] = []
         for group in self._groups(pairs):
+            nodes = [
+                {place: (pairs[place].first, pairs[place].second)[number] for place in group}
+                for number in (0, 1)
+            ]
             for image in range(len(self.runs[0].images)):
-                group_pairs = [pairs[place] for place in group]
-                values = [
-                    self._values(run, group_pairs, number, image)
-                    for number, run in enumerate(self.runs)
-                ]
-                unequal = [
-                    at
-                    for at, place in enumerate(group)
-                    if sums[place].add(values[0][at], values[1][at])
-                ]
-                if no_rounding or not unequal:
+                unequal = self._add_values(nodes, image, sums)
+                if no_rounding or not unequal[0]:
                     continue
                 try:
                     exact = exact or [run.in_double_precision() for run in self.runs]
                     for number, run in enumerate(exact):
-                        precise = self._values(
-                            run, [group_pairs[at] for at in unequal], number, image
-                        )
-                        for at, double in zip(unequal, precise, strict=True):
-                            sums[group[at]].add_rounding(number, values[number][at], double)
+                        _add_rounding(run, number, nodes[number], image, unequal[number], sums)
                 except (ConvlensError, RuntimeError, TypeError) as error:
                     no_rounding = f"as a network does not run in double precision ({error})"
         return no_rounding
 
-    def _values(
-        self, run: _Run, pairs: Sequence[NodePair], number: int, image: int
-    ) -> list[Tensor]:
-        nodes = [(pair.first, pair.second)[number] for pair in pairs]
-        values = run.values(list(dict.fromkeys(nodes)), image)
-        return [values[node] for node in nodes]
+    def _add_values(
+        self, nodes: Sequence[Mapping[int, int]], image: int, sums: Sequence[_Sums]
+    ) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+        """Add the values of one image; returns those of both networks where they are not equal."""
+        first: dict[int, Tensor] = {}
+        second: dict[int, Tensor] = {}
+
+        def keep(place: int, values: Tensor) -> None:
+            first[place] = values
+
+        def compare(place: int, values: Tensor) -> None:
+            if sums[place].add(first[place], values):
+                second[place] = values
+            else:
+                del first[place]
+
+        self.runs[0].stream(nodes[0], image, keep, copies=True)
+        self.runs[1].stream(nodes[1], image, compare, copies=True)
+        return first, second
 
     def _groups(self, pairs: Sequence[NodePair]) -> Iterator[list[int]]:
         """The places of pairs whose values fit into memory together."""
@@ -275,3 +308,16 @@ class _Comparison:
             size += num_values
         if group:
             yield group
+
+
+def _add_rounding(
+    run: _Run, number: int, nodes: Mapping[int, int], image: int, values: Mapping[int, Tensor],
+    sums: Sequence[_Sums],
+) -> None:  # fmt: skip
+    """Add the rounding errors of the values of one network, which runs in double precision."""
+
+    def add(place: int, exact: Tensor) -> None:
+        sums[place].add_rounding(number, values[place], exact)
+
+    with QuickDepthwise():
+        run.stream({place: nodes[place] for place in values}, image, add, copies=False)
