@@ -28,8 +28,6 @@ HOW = (
     f"peers: on {NAMES[0]} only, as they run the network again for each epsilon",
     f"scored: images and predictions at {SCORED} epsilons, beside a forward and backward pass and "
     f"{SCORED} forward passes; convlens without its control of random signs (control=False)",
-    "scored, convlens: a copy of the network with batch normalizations folded into convolutions, "
-    "made in each call, so that it may take less than the floor",
     "torchattacks: network frozen, classes passed in; an attack for each epsilon",
     "foolbox: network frozen, classes passed in; one call for all epsilons, which also scores the "
     "images; run() is the attack alone, called for each epsilon",

@@ -20,6 +20,7 @@ from convlens.models.outputs import select_output
 from convlens.models.supported import check_initialized, check_supported
 from convlens.runtime.default_device import check_default_device
 from convlens.runtime.exclusive import exclusive
+from convlens.runtime.extrema import extrema
 from convlens.runtime.guard import unwrap_network
 from convlens.runtime.memory_format import choose_memory_format, to_memory_format
 from convlens.text import printable
@@ -233,7 +234,7 @@ class Model:
                 outside the bounds.
         """
         self.check_shape(images)
-        low, high = (value.item() for value in torch.aminmax(images))
+        low, high = extrema(images)
         tolerance = _ROUNDING * self.span
         if not (low >= self.bounds[0] - tolerance and high <= self.bounds[1] + tolerance):
             raise ConvlensError(

@@ -62,3 +62,11 @@ def test_epsilons_share_a_batch_where_images_do_not_change_one_another(kind, cou
     with patch.object(fgsm, "compute_logits", side_effect=fgsm.compute_logits) as compute:
         convlens.fgsm(model, torch.rand(count, 3, size, size), EPSILONS)
     assert [len(call.args[2]) for call in compute.call_args_list] == 2 * batches
+
+
+@pytest.mark.parametrize(("count", "folds"), [(6, False), (7, True)])
+def test_batch_normalizations_are_folded_where_many_images_are_scored(count, folds):
+    model = convlens.wrap(Network("usual").eval(), size=8)
+    with patch.object(fgsm, "fold_batch_norms", side_effect=fgsm.fold_batch_norms) as fold:
+        convlens.fgsm(model, torch.rand(count, 3, 8, 8), EPSILONS)  # and as many random signs
+    assert fold.called == folds

@@ -10,6 +10,7 @@ with one output predicts class 0 or "not class 0": t is one of these two, the ot
 margin is 0, and the prediction changes with the sign of the logit.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -28,6 +29,7 @@ from convlens.models.output_head import (
     misclassification_margin,
     predicted_classes,
 )
+from convlens.runtime.extrema import extrema
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.image_parts import image_parts
 from convlens.tracing.trace import Trace
@@ -226,7 +228,8 @@ def loss_gradient(
 def _loss_gradient(
     model: Model, trace: Trace, images: Tensor, criterion: AttackCriterion
 ) -> LossGradient:
-    leaf = images.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    # Inference tensors cannot require gradients. Others need no copy, as the network gets one.
+    leaf = (images.clone() if images.is_inference() else images.detach()).requires_grad_()
     output = capture_nodes(model, trace, leaf, [trace.logits])[trace.logits]
     logits = check_logits(model, output)
     classes, origins = criterion.choose_classes(model, logits.detach(), trace.output_head)
@@ -234,8 +237,7 @@ def _loss_gradient(
     # The sum, not the mean: an image's gradient must not depend on the size of the batch.
     with convert_gradient_errors(trace):
         (gradient,) = torch.autograd.grad(losses.sum(), leaf)
-    # aminmax needs no copy of the gradient, and passes NaN on.
-    if not all(value.isfinite() for value in torch.aminmax(gradient)):
+    if not all(map(math.isfinite, extrema(gradient))):
         raise ConvlensError(
             f"the gradient of {model.name} to the image is not finite; look for NaN or infinity in "
             f"the network's weights"

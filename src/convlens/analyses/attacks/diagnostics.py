@@ -17,6 +17,7 @@ from convlens.models.model import Model
 from convlens.models.output_head import predicted_classes
 from convlens.passes.mcnemar import mcnemar_p_value
 from convlens.results import Result
+from convlens.runtime.extrema import extrema
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.trace import Trace
 from convlens.wording import counted, percent
@@ -236,7 +237,7 @@ def _diagnose_randomness(
 
 
 def _diagnose_narrow_images(model: Model, images: Tensor) -> Diagnostic | None:
-    low, high = (float(value) for value in torch.aminmax(images))
+    low, high = extrema(images)
     if high - low > _NARROW * model.span or high == low:
         return None
     return Diagnostic(

@@ -7,6 +7,7 @@ is 0: such pixels do not change. Towards a target class the sign is reversed.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -38,6 +39,9 @@ from convlens.tracing.tracer import trace as trace_network
 # Images of the model's size that are scored at once, unless more were given. In larger batches each
 # image takes longer where the C library returns the memory of large tensors to the system.
 _BATCH_SIZE = 8
+# Images to score from which on a copy of the network with folded batch normalizations saves time.
+# On two cores, making it takes as long as MobileNetV2 on 7 images, and it saves a tenth of each.
+_LEAST_FOLDED = 64
 
 
 @keep_warnings
@@ -113,13 +117,14 @@ def fgsm(
     gradient = loss_gradient(model, trace, images, criterion)
     signs, logits = gradient.signs, gradient.logits
     if score:
-        with fold_batch_norms():
+        to_score = len(images) * len(sizes) * (1 + control)
+        with fold_batch_norms() if to_score >= _LEAST_FOLDED else nullcontext():
             scores, largest = _score_steps(model, trace, images, signs, sizes)
             if control:
                 generator = torch.Generator().manual_seed(seed)
                 # Only where the gradient is not 0: the same pixels move, by the same amount.
-                random_signs = torch.randint(0, 2, images.shape, generator=generator) * 2 - 1
-                noise_signs = random_signs.to(signs) * signs.abs()
+                bits = torch.randint(0, 2, images.shape, generator=generator, dtype=torch.int8)
+                noise_signs = bits.mul_(2).sub_(1).to(signs) * signs.abs()
                 noise_scores, _ = _score_steps(model, trace, images, noise_signs, sizes)
                 noise_logits = torch.stack(noise_scores).cpu()
         if control:
