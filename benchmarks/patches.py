@@ -27,8 +27,9 @@ from benchmarks.tables import METHOD, Entry, Row, compare, print_remarks, print_
 from benchmarks.timing import Work, measure
 from convlens.analyses.patches.spatial_max import spatial_max
 from convlens.analyses.patches.top_patches import TopPatchesReducer
+from convlens.capture.folded_networks import fold_batch_norms, keep_folded_networks
 from convlens.capture.nodes import stream_nodes
-from convlens.passes.run import DEFAULT_BATCH_SIZE, run_reducer
+from convlens.passes.run import DEFAULT_BATCH_SIZE, ReducerWork, run_reducer
 from convlens.passes.source import Batch, PhotoSource, Source, TensorSource
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.selection import find_channel_sources
@@ -48,8 +49,9 @@ TARGETS = {"top patches": 1.05, "all statistics": 1.3}
 PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "photos" / "imagenet"
 HOW = (
     f"convlens: post side of every convolution, after {PREVIOUS_BATCHES} other batches",
-    "convlens: a copy of the network with batch normalizations folded into convolutions, made in "
-    "each call, so that it may take less than the floor",
+    "convlens: as in a pass over a data set, a copy of the network with batch normalizations "
+    "folded into convolutions, made before the first batch, so that it may take less than the "
+    "floor",
     "reading every map once: the least cost of any pass over all channels",
     "zennit-crp, tables only: forward hooks on every convolution, its ActMax tables, k = 40",
     "zennit-crp: FeatureVisualization.run, which also computes gradients for its relevance, writes "
@@ -106,18 +108,14 @@ def _ours(floor: Floor, *, statistics: bool) -> Work:
     )
     state = reducer.initial_state()
     batch_numbers = itertools.count()
-    _guards.enter_context(preserve_network(floor.network))  # once for all batches, as in the engine
+    # Once for all batches, as in the engine.
+    _guards.enter_context(preserve_network(floor.network))
+    _guards.enter_context(keep_folded_networks())
+    reducer_work = ReducerWork(model, model_trace, reducer)
 
     def work(images: Tensor = floor.images) -> object:
         first = next(batch_numbers) * len(images)
-        ids = torch.arange(first, first + len(images))
-        stream_nodes(
-            model,
-            model_trace,
-            images,
-            reducer.nodes,
-            lambda node, maps: reducer.update(state, node, maps, ids),
-        )
+        reducer_work.process_batch(state, images, torch.arange(first, first + len(images)))
         return state
 
     generator = torch.Generator().manual_seed(2)
@@ -200,7 +198,11 @@ def _read_maps(floor: Floor) -> Work:
     def read(node: int, maps: Tensor) -> None:
         spatial_max(maps)
 
-    return lambda: stream_nodes(model, model_trace, floor.images, nodes, read)
+    @fold_batch_norms()
+    def work() -> None:
+        stream_nodes(model, model_trace, floor.images, nodes, read)
+
+    return work
 
 
 class _Noise(TensorSource):
