@@ -46,7 +46,9 @@ class TestProof:
             maps = network[:6](result[0].images)[0, 1]
             edge = maps.shape[0] // 4
             inner = maps[edge:-edge, edge:-edge]
-            assert float(inner.max()) <= float(result[0].reached) <= float(maps.max())
+            # The copy with folded batch normalizations, which is measured, rounds in another way.
+            low, high = float(inner.max()) * (1 - 1e-6), float(maps.max()) * (1 + 1e-6)
+            assert low <= float(result[0].reached) <= high
             scores = network(result[2].images)[0]
         assert float(result[2].reached) == pytest.approx(float(scores[2]), rel=1e-5)
         assert float(result[2].probability) == pytest.approx(float(scores.softmax(0)[2]), rel=1e-5)
