@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from convlens.capture.folded_networks import guard_network
 from convlens.capture.nodes import capture_nodes
 from convlens.drawing import Bars, bar_figure
 from convlens.errors import ConvlensError
@@ -19,7 +20,6 @@ from convlens.models.output_head import (
 )
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
-from convlens.runtime.guard import preserve_network
 from convlens.tracing.image_parts import image_parts
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
@@ -137,7 +137,8 @@ def compute_logits(model: Model, trace: Trace, images: Tensor) -> Tensor:
     Raises:
         ConvlensError: as `check_logits`.
     """
-    with preserve_network(model.network), torch.no_grad():  # guarded once for all parts
+    # Guarded once for all parts.
+    with guard_network(model, trace, {trace.logits}), torch.no_grad():
         logits = [
             capture_nodes(model, trace, images[part].detach(), [trace.logits])[trace.logits]
             for part in image_parts(model, trace, images)
