@@ -14,6 +14,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from convlens.tracing.outputs.structure import POOLING, Structure
+from convlens.tracing.receptive_field.storage import layout_of_view
 from convlens.tracing.recording.recording import Operation
 from convlens.tracing.unknown_operations import find_unknown_step
 
@@ -109,9 +110,11 @@ def _next_node(
         return normalized, True
     for consumer in structure.consumers.get(node, ()):
         other_inputs = [other for other in consumer.inputs if other != node and other in on_image]
-        if consumer.name in _NORMALIZATION | _REARRANGING and consumer.inputs[0] == node:
-            return consumer.outputs[0], True
-        if consumer.name in _ARITHMETIC and not other_inputs:
+        if (
+            (consumer.name in _NORMALIZATION | _REARRANGING and consumer.inputs[0] == node)
+            or (consumer.name in _ARITHMETIC and not other_inputs)
+            or (consumer.name == "as_strided" and _leaves_all_in_place(consumer))
+        ):
             return consumer.outputs[0], True
         if consumer.name == "add":
             return consumer.outputs[0], False
@@ -120,6 +123,10 @@ def _next_node(
             if restored is not None:
                 return restored, True
     return None
+
+
+def _leaves_all_in_place(as_strided: Operation) -> bool:
+    return layout_of_view(as_strided) == as_strided.arguments["layout"]
 
 
 def _find_unfollowed(nodes: Iterable[int], structure: Structure, on_image: Container[int]) -> str:

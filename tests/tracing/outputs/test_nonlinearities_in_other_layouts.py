@@ -27,6 +27,7 @@ UNDONE = {
     ),
     "channels last": lambda x: F.elu(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
     "swapped axes": lambda x: torch.tanh(x.mT).mT,
+    "view by its own strides": lambda x: torch.tanh(x.as_strided(x.shape, x.stride())),
 }
 
 
@@ -64,6 +65,7 @@ def test_patches_are_read_after_it_and_grad_cam_before_it(name):
     [
         lambda x: F.relu(x.flatten(2)).flip(2).view_as(x),
         lambda x: F.relu(x.transpose(2, 3)).reshape(x.shape),
+        lambda x: F.relu(x.as_strided(x.shape, (*x.stride()[:2], 1, x.shape[2]))),
     ],
 )
 def test_elements_that_end_elsewhere_are_no_nonlinearity_of_the_map(activation):

@@ -17,6 +17,7 @@ from convlens.tracing.interval import (
     map_bounds,
     update_spacing,
 )
+from convlens.tracing.recording.recording import Operation
 from convlens.tracing.recording.tensor_nodes import StorageLayout
 
 _MAX_STORAGE_SIZE = 2**24  # elements; larger storages are not followed
@@ -29,9 +30,7 @@ def as_strided(view: FieldView) -> list[PixelInterval | None]:
     interval, layout = view.interval(name), view["layout"]
     if interval is None:
         return [None]
-    size, stride, offset = view["size"], view["stride"], view["storage_offset"]
-    offset = layout.offset if offset is None else offset
-    read = StorageLayout(tuple(size), tuple(stride), offset)
+    read = layout_of_view(view.operation)
     start, end = min(layout.offset, read.offset), max(layout.end, read.end)
     if end - start > _MAX_STORAGE_SIZE:
         return combine_everything(view)
@@ -46,6 +45,17 @@ def as_strided(view: FieldView) -> list[PixelInterval | None]:
     if bool((moved.low == NO_PIXEL).any()):
         return combine_everything(view)  # it reads elements that the tensor does not have
     return [update_spacing(map_bounds(moved, drop_repetition), view.axis)]
+
+
+def layout_of_view(operation: Operation) -> StorageLayout:
+    """The layout that `as_strided` gives its result in the storage."""
+    arguments = operation.arguments
+    offset = arguments.get("storage_offset")
+    return StorageLayout(
+        tuple(arguments["size"]),
+        tuple(arguments["stride"]),
+        arguments["layout"].offset if offset is None else offset,
+    )
 
 
 def write_through(view: FieldView) -> list[PixelInterval | None]:
