@@ -16,6 +16,7 @@ from convlens.tracing.trace import Trace
 from fuzz.program import Program
 
 _NUM_IMAGES = 5
+_UNFOLLOWED = "read before what may be the non-linearity"
 
 
 class Mismatch(AssertionError):
@@ -100,6 +101,13 @@ class Case:
         if not message.strip() or len(message.splitlines()) > 1:
             raise Mismatch(f"the message of {attempt} is not one line: {message!r}")
         self.refusals[attempt] = message
+
+    def is_unfollowed(self, attempt: str, warnings: tuple[str, ...]) -> bool:
+        """Whether convlens says that it has not found a non-linearity; note it as a refusal."""
+        saying = [warning for warning in warnings if _UNFOLLOWED in warning]
+        if saying:
+            self.refusals[attempt] = saying[0]
+        return bool(saying)
 
     def value_of_node(self, node: int) -> str | None:
         """The name of the value that a node holds; None if it is none of the program's."""

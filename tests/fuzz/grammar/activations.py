@@ -1,5 +1,6 @@
-"""Non-linearities: as modules, as functions, written out, and in place."""
+"""Non-linearities: as modules, as functions, written in one or several lines, and in place."""
 
+from fuzz.grammar.composed import compose
 from fuzz.program import Program
 
 MODULES = (
@@ -31,19 +32,17 @@ WRITTEN = (
     "{x}.masked_fill({x} < 0, 0.0)",
     "F.relu({x}.double()).to({x}.dtype)",
 )
-ASSIGNED = ("{x}[{x} < 0] = 0", "{x}[{x} > 1] = 1", "{x}[{x}.abs() < 0.1] = 0")
 IN_PLACE = ("nn.ReLU(inplace=True)", "F.relu_({x})", "nn.SiLU(inplace=True)", "{x}.relu_()")
 
 
 def activate(program: Program, x: str) -> str:
     """Add a random non-linearity."""
     draw = program.random
-    form = draw.choices(("module", "function", "written", "in place"), (5, 3, 4, 1))[0]
-    if form == "in place" and draw.random() < 0.4:
-        copy = program.assign("act", f"{x}.clone()")
-        program.execute((copy,), draw.choice(ASSIGNED).format(x=copy))
-        return copy
-    if form == "module":
+    kinds = ("module", "function", "written", "in place", "composed")
+    form = draw.choices(kinds, (5, 3, 4, 1, 4))[0]
+    if form == "composed" and len(program.shape(x)) == 4:
+        return compose(program, x)
+    if form in ("module", "composed"):
         return program.apply("act", draw.choice(MODULES), x)
     if form == "function":
         return program.assign("act", draw.choice(FUNCTIONS).format(x=x))

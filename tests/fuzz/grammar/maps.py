@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from fuzz.grammar.activations import activate
+from fuzz.grammar.composed import scale_by_channel
 from fuzz.program import ActivationBlock, Program
 
 NORMS = (
@@ -70,7 +71,31 @@ def normalize(program: Program, x: str) -> str:
         name = program.add_module("norm", f"nn.LayerNorm({channels})")
         return program.assign("ln", f"self.{name}({x}.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)")
     groups = draw.choice([g for g in range(1, channels + 1) if channels % g == 0])
+    if draw.random() < 0.15:
+        return _normalize_by_views(program, x, groups)
     return program.apply("norm", draw.choice(NORMS).format(c=channels, g=groups), x)
+
+
+def _normalize_by_views(program: Program, x: str, groups: int) -> str:
+    """A normalization written out on another shape or layout of the map."""
+    draw = program.random
+    _, channels, height, width = program.shape(x)
+    kind = draw.choice(("instances as a batch", "instances", "groups", "channels last"))
+    if kind == "instances as a batch":
+        folded = program.assign("folded", f"{x}.reshape(1, n * {channels}, {height}, {width})")
+        normed = program.assign("normed", f"F.batch_norm({folded}, None, None, training=True)")
+        return program.assign("norm", f"{normed}.view_as({x})")
+    if kind == "channels last":
+        last = program.assign("last", f"{x}.permute(0, 2, 3, 1)")
+        mean_square = program.assign("square", f"{last}.pow(2).mean(-1, keepdim=True)")
+        normed = program.assign("normed", f"{last} * torch.rsqrt({mean_square} + 1e-5)")
+        return program.assign("norm", f"{normed}.permute(0, 3, 1, 2)")
+    shape = f"n, {groups}, -1" if kind == "groups" else f"n, {channels}, {height * width}"
+    flat = program.assign("flat", f"{x}.reshape({shape})")
+    centered = program.assign("centered", f"{flat} - {flat}.mean(2, keepdim=True)")
+    deviation = program.assign("deviation", f"({centered} ** 2).mean(2, keepdim=True)")
+    normed = program.assign("normed", f"{centered} / ({deviation} + 1e-5).sqrt()")
+    return program.assign("norm", f"{normed}.view_as({x})")
 
 
 def convolution_block(program: Program, x: str, **options: object) -> str:
@@ -80,10 +105,14 @@ def convolution_block(program: Program, x: str, **options: object) -> str:
     layer = next(name for name, value in program.module_outputs.items() if value == out)
     if draw.random() < 0.5:
         out = normalize(program, out)
+    if draw.random() < 0.08:
+        out = scale_by_channel(program, out)
     if draw.random() < 0.85:
         pre = out
         out = activate(program, pre)
         program.blocks.append(ActivationBlock(layer, pre, out))
+        if draw.random() < 0.12:
+            out = scale_by_channel(program, out)
     return out
 
 

@@ -29,6 +29,8 @@ def check(case: Case) -> None:
     for place, options, name in attempts:
         with case.refusing(f"gradcam {place}"):
             cam = convlens.gradcam(case.model, images, classes=[target], **options)
+            if case.is_unfollowed(f"gradcam {place}", cam.warnings):
+                continue
             names = (
                 [name]
                 if name
@@ -36,7 +38,8 @@ def check(case: Case) -> None:
             )
             if None in names:
                 continue
-            node = case.trace.find_node(cam.nodes[0])
+            # The map may be read in another layout than that of the values, which is the layer's.
+            node = case.trace.find_node(cam.nodes[0] if name is None else options["layer"])
             right, rounding = plain_gradcam(
                 case, images, names, target, case.trace.spatial_dims(node)
             )
