@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import convlens
+from convlens.capture.nodes import capture_nodes
 from support.activated_classifiers import Classifier
 from support.field_networks import Do
 
@@ -72,6 +73,44 @@ def test_elements_that_end_elsewhere_are_no_nonlinearity_of_the_map(activation):
     trace = convlens.trace(convlens.wrap(Classifier(activation).eval(), size=(9, 11)))
     nonlinearity = trace.structure.nonlinearities.of(trace.find_node("norm"))
     assert nonlinearity is None
+
+
+class BetweenFlatMaps(nn.Module):
+    """Normalization and pooling of a flat map, with the activation on the map between them."""
+
+    def __init__(self, normalize, activate):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+        self.normalize, self.activate = normalize, activate
+
+    def ends(self, x):
+        x = self.conv(x)
+        pre = self.normalize(x.flatten(2)).view_as(x)
+        return pre, self.activate(pre)
+
+    def forward(self, x):
+        return self.head(self.ends(x)[1].flatten(2).mean(2))
+
+
+@pytest.mark.parametrize(
+    "normalize",
+    [
+        lambda x: (x - x.mean(2, keepdim=True)) / (x.var(2, keepdim=True) + 1e-5).sqrt(),
+        lambda x: x * torch.tensor([[2.0], [0.5], [-1.0], [3.0]]),
+    ],
+)
+@pytest.mark.parametrize("activate", [F.gelu, swish, lambda x: F.relu(x.flip(3)).flip(3)])
+def test_an_activation_of_the_map_between_flat_maps(normalize, activate):
+    network = BetweenFlatMaps(normalize, activate).eval()
+    model = convlens.wrap(network, size=(9, 11))
+    trace = convlens.trace(model)
+    (convolution,) = trace.convolutions
+    assert convolution.sides.nonlinear
+    with torch.no_grad():
+        expected = network.ends(images())
+    for node, right in zip((*convolution.sides.pre, convolution.sides.post), expected, strict=True):
+        torch.testing.assert_close(capture_nodes(model, trace, images(), [node])[node], right)
 
 
 def test_a_module_between_permutations_keeps_its_own_output():

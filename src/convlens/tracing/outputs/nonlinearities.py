@@ -34,6 +34,7 @@ _PREDICATES = frozenset({
 # The search back from a node ends after as many operations: in a scan over columns it would go back
 # over all of them at each step.
 _MAX_OPERATIONS = 128
+_MAP_DIMS = 4  # images, channels, rows and columns
 # Operations by which a node is normalized with statistics of itself, and those between them.
 _STATISTICS = frozenset({
     "mean", "sum", "var", "std", "var_mean", "std_mean", "amax", "amin", "linalg_vector_norm",
@@ -206,7 +207,7 @@ class Nonlinearities:
             open_nodes.difference_update(operation.outputs)
             open_nodes.update(self._kinds.image_inputs(operation))
             operations.append(operation)
-            if len(open_nodes) == 1 and self._scales_nonlinearity(operations, *open_nodes):
+            if len(open_nodes) == 1 and self._follow_nonlinearity(operations, *open_nodes):
                 return None
             if len(open_nodes) == 1 and self._is_whole(operations, with_statistics):
                 (entry,) = open_nodes
@@ -319,16 +320,23 @@ class Nonlinearities:
                 ):
                     yield node
 
-    def _scales_nonlinearity(self, operations: Sequence[Operation], entry: int) -> bool:
-        """Whether operations scale what a non-linearity returns by channels, or parts of it.
+    def _follow_nonlinearity(self, operations: Sequence[Operation], entry: int) -> bool:
+        """Whether operations follow a non-linearity and are no part of a larger one.
+
+        They scale what it returns by channels, or parts of it, or they flatten a map.
 
         Args:
             operations: the last operation first.
             entry: index of the one node that they read.
         """
-        if entry not in self.by_output or not self._have_same_rank(entry, operations):
+        if entry not in self.by_output:
             return False
         if not all(self._kinds.is_affine(operation) for operation in operations):
+            return False
+        shapes, (output, *_) = self._recording.shapes, operations[0].outputs
+        if len(shapes[entry]) == _MAP_DIMS > len(shapes[output]):
+            return True
+        if len(shapes[entry]) != len(shapes[output]):
             return False
         names = {operation.name for operation in operations}
         return any(map(self._kinds.scales_by_channel, operations)) or not (
@@ -337,16 +345,13 @@ class Nonlinearities:
 
     def _scales_input(self, operation: Operation, later: Sequence[Operation]) -> bool:
         """Whether an operation scales by channels what a non-linearity among later ones reads."""
-        (output, *_) = operation.outputs
-        if not self._kinds.scales_by_channel(operation) or not self._have_same_rank(output, later):
+        shapes, (output, *_) = self._recording.shapes, operation.outputs
+        if not later or len(shapes[output]) != len(shapes[later[0].outputs[0]]):
+            return False
+        if not self._kinds.scales_by_channel(operation):
             return False
         candidates = (self.by_output.get(node) for step in later for node in step.outputs)
         return any(nonlinearity and nonlinearity.input == output for nonlinearity in candidates)
-
-    def _have_same_rank(self, node: int, operations: Sequence[Operation]) -> bool:
-        """Whether a node has as many dimensions as what operations return: it may be a map, too."""
-        shapes = self._recording.shapes
-        return not operations or len(shapes[node]) == len(shapes[operations[0].outputs[0]])
 
     def _is_read_only_by(self, node: int, operations: Container[Operation]) -> bool:
         return node != self._recording.output and all(
