@@ -1,5 +1,8 @@
 """A default device of torch on which tensors have no values is named in one line."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -67,3 +70,18 @@ def test_gabor_functions_are_computed_where_their_arguments_are():
     with torch.device("meta"):
         values = convlens.gabor(x, x, *arguments)
     assert torch.equal(values, convlens.gabor(x, x, *arguments))
+
+
+def test_tensors_of_modules_are_on_the_cpu_wherever_they_are_imported():
+    code = """
+import gc, importlib, pkgutil, torch
+import convlens
+with torch.device("meta"):
+    for module in pkgutil.walk_packages(convlens.__path__, "convlens."):
+        if "analyses" in module.name:
+            importlib.import_module(module.name)
+tensors = [each for each in gc.get_objects() if isinstance(each, torch.Tensor)]
+assert len(tensors) >= 3
+assert {tensor.device.type for tensor in tensors} == {"cpu"}, tensors
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

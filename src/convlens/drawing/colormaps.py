@@ -100,7 +100,7 @@ def _apply_colormap(palette: Colormap, unit: Tensor) -> Tensor:
 def _white_at_zero() -> Colormap:
     # The eleven anchors of RdBu (ColorBrewer) with a white middle. With an odd number of colors,
     # zero has a color of its own.
-    anchors = matplotlib.colormaps["RdBu_r"](torch.linspace(0, 1, 11, dtype=torch.float32).numpy())
+    anchors = matplotlib.colormaps["RdBu_r"](np.linspace(0, 1, 11, dtype=np.float32))
     anchors[5] = 1
     palette = LinearSegmentedColormap.from_list("convlens_diverging", anchors, N=511)
     return palette.with_extremes(bad=NAN_COLOR)

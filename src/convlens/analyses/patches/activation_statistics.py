@@ -21,6 +21,7 @@ BIN_EDGES = 2.0 ** (
         _OCTAVES.start * _BINS_PER_OCTAVE,
         _OCTAVES.stop * _BINS_PER_OCTAVE + 1,
         dtype=torch.float32,
+        device="cpu",
     )
     / _BINS_PER_OCTAVE
 )

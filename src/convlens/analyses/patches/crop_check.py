@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -36,6 +37,7 @@ from convlens.tracing.memory import images_at_once
 from convlens.tracing.trace import Trace
 from convlens.wording import counted
 
+_MARGIN = 1.01  # of the bounds of normalized pixels
 TOLERANCE = 1e-5  # of the layer's root mean square: differences up to here are rounding
 
 _BATCH_SIZE = 32  # crops
@@ -196,7 +198,9 @@ def check_crops(
     size = image_trace.image_size
     # In normalized images the average is zero, also where each image's own mean is subtracted.
     normalized = model.normalize(images)
-    raw = replace(model, mean=(0.0,), std=(1.0,), center="data", bounds=(-1e30, 1e30))
+    raw = replace(
+        model, mean=(0.0,), std=(1.0,), center="data", bounds=_bounds_of_normalized(model)
+    )
     least = smallest_side(raw, image_trace, node)
     # Channels at the same position of an image share a crop, which runs once for all of them.
     units_of_crop: dict[_FieldCrop, list[UnitActivation]] = defaultdict(list)
@@ -249,6 +253,17 @@ def merge_crop_checks(checks: Sequence[CropCheck]) -> CropCheck:
         sees_whole_image=any(check.sees_whole_image for check in checks),
         rounding=max((check.rounding for check in checks), default=0.0),
     )
+
+
+def _bounds_of_normalized(model: Model) -> tuple[float, float]:
+    """Bounds that all normalized pixels keep, and the zeros outside a receptive field.
+
+    Much wider ones would not do: traces run the network on images at the bounds.
+    """
+    ends = model.bounds if model.center == "data" else (-model.span, model.span)
+    values = [(end - mean) / std for end, mean, std in product(ends, model.mean, model.std)]
+    # Half precision rounds a normalized pixel by less than a hundredth.
+    return _MARGIN * min(0.0, *values), _MARGIN * max(0.0, *values)
 
 
 def _sees_whole_image(box: FieldBox, size: tuple[int, int]) -> bool:

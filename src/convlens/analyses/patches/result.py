@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _MOST_ROWS, _MOST_PATCHES = 8, 9  # channels, and patches of each, in a figure
 _LARGEST = 0.9  # inches of a patch in a figure
 _COLUMNS = 2  # of channels in a picture
-_SHARES = torch.tensor([0.5, 0.9, 0.99], dtype=torch.float32)
+_SHARES = torch.tensor([0.5, 0.9, 0.99], dtype=torch.float32, device="cpu")
 
 
 @dataclass(frozen=True, eq=False)

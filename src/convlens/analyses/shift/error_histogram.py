@@ -9,7 +9,12 @@ from torch import Tensor
 _FIRST_OCTAVE, _LAST_OCTAVE = -30, 6  # of the errors that are told apart, as powers of 2
 _BINS_PER_OCTAVE = 16
 BIN_EDGES = 2.0 ** (
-    torch.arange(_FIRST_OCTAVE * _BINS_PER_OCTAVE, _LAST_OCTAVE * _BINS_PER_OCTAVE + 1).double()
+    torch.arange(
+        _FIRST_OCTAVE * _BINS_PER_OCTAVE,
+        _LAST_OCTAVE * _BINS_PER_OCTAVE + 1,
+        dtype=torch.float64,
+        device="cpu",
+    )
     / _BINS_PER_OCTAVE
 )
 BIN_COUNT = len(BIN_EDGES) + 1
