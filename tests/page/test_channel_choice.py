@@ -1,5 +1,7 @@
 """The channels that a page shows do not depend on the photos."""
 
+from typing import Any, cast
+
 import pytest
 import torch
 from torch import nn
@@ -40,7 +42,7 @@ def test_a_second_page_shows_the_same_channels_and_reads_their_images(
     for number, others in enumerate((photos[:2], photos[1:])):
         out = tmp_path / f"page{number}"
         page = convlens.report(convlens.wrap(network, size=32), others, out=out)
-        (layer,) = page.sections["channels"].patches.layers
+        (layer,) = cast(Any, page.sections["channels"]).patches.layers
         shown.append([entry.channel for entry in layer.shown])
     assert shown == [[0, 2, 4, 6, 8, 10, 13, 15, 17, 19, 21, 23]] * 2
     assert ascents == [12]

@@ -228,7 +228,7 @@ def test_branches_of_one_value_are_not_counted_twice():
 
 IN_PLACE = {
     "mish": lambda x: F.mish(x, inplace=True),
-    "threshold": lambda x: F.threshold_(x, 0.1, 0.2),
+    "threshold": lambda x: F.threshold(x, 0.1, 0.2, inplace=True),
     "masked fill": lambda x: x.masked_fill_(x < 0, 0),
     "abs": torch.Tensor.abs_,
     "a mask in place": lambda x: x.mul_(x.clone().gt_(0)),

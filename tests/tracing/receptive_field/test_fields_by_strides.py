@@ -70,8 +70,9 @@ def test_each_element_keeps_its_field(view, channels_last):
     def laid_out(x):
         return x.contiguous(memory_format=torch.channels_last) if channels_last else x
 
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), Do(laid_out), Do(view)).eval()
-    nn.init.ones_(network[0].weight)
+    convolution = nn.Conv2d(3, 4, 3)
+    nn.init.ones_(convolution.weight)
+    network = nn.Sequential(convolution, Do(laid_out), Do(view)).eval()
     trace = traced(network, (SIZE + 2, SIZE + 2))
     node = trace.find_node("2")
     field, dims = trace.field(node), trace.spatial_dims(node)
