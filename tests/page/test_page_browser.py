@@ -53,7 +53,8 @@ def test_page_fits_and_pictures_load(visit, demo, width, scheme):
     assert page.evaluate(count.format(".strip")) == 2 * 8
     # Units of the last layer see the whole image, so that no patches are cut out there.
     *local, whole = demo.sections["channels"].patches.layers
-    strips = [entry for layer in local for entry in layer.shown]
+    strips = [entry for layer in local for entry in layer.shown if entry.photos]
+    assert len(strips) > 44  # of 48; a channel that never fires has no row
     bands = sum(len(entry.bands) > 0 for entry in strips)
     classes = len(demo.sections["class_images"].maxima)
     assert page.evaluate(count.format(".strips")) == 3 * len(strips) + bands
@@ -118,7 +119,7 @@ def test_keyboard_reaches_the_copy_buttons(visit):
 def test_copy_button_copies_the_command(visit):
     page = visit(permissions=["clipboard-read", "clipboard-write"])
     page.locator(".command .copy").click()
-    page.wait_for_function("document.querySelector('.command .copy').innerText === 'copied'")
+    page.locator(".command .copy").first.filter(has_text="copied").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == COMMAND
 
 
@@ -210,12 +211,9 @@ def test_an_address_opens_what_is_folded_or_filtered_away(visit):
     assert not page.locator("#photo-1-flip").is_visible()
     page.locator("input[value=wrong]").check()
     page.evaluate("location.hash = '#photo-1-flip'")
-    page.wait_for_function("document.querySelector('#photo-1-flip').checkVisibility()")
-    assert page.locator("#photo-1-flip").is_visible()
+    page.locator("#photo-1-flip").wait_for(state="visible")
     page.locator(".contents a[href='#channels']").click()
-    page.wait_for_function(
-        "document.querySelector('.contents a[aria-current]')?.hash === '#channels'"
-    )
+    page.locator(".contents a[aria-current][href='#channels']").wait_for()
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
