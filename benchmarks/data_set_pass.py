@@ -10,7 +10,7 @@ from benchmarks.timing import Work
 from convlens.runtime.allocator import keep_freed_memory
 
 NETWORK = networks.NAMES[0]  # with the slower ones a run would take half an hour
-IMAGES = 256
+IMAGES = 1000
 
 
 def compare_with_passes(

@@ -7,7 +7,7 @@ from benchmarks.data_set_pass import IMAGES, compare_with_passes
 from benchmarks.floors import Floor
 from benchmarks.timing import Work
 
-TITLE = f"Error analysis of {IMAGES} labeled images, in units of bare forward passes"
+TITLE = f"Error analysis of {IMAGES:,} labeled images, in units of bare forward passes"
 TARGET = 1.15
 HOW = (
     "convlens: accuracy with intervals, confusions, calibration with 1,000 resamples, and the "
