@@ -87,19 +87,6 @@ def test_small_pictures_are_enlarged_whole_and_exact_ones_keep_their_pixels():
     assert smooth is not None and smooth.source.startswith("data:image/jpeg")
 
 
-def test_exact_pictures_that_are_encoded_together_are_those_that_are_encoded_alone():
-    several = [torch.randint(0, 256, (side, 130, 3), dtype=torch.uint8) for side in (120, 140, 160)]
-    alone = PictureBudget(10**6)
-    expected = [alone.photo(pixels, exact=True) for pixels in several]
-    together = PictureBudget(10**6)
-    assert together.exact_photos(several) == expected and together.left == alone.left
-    first, second = (len(picture.source) for picture in expected[:2] if picture)
-    tight = PictureBudget(first + second)
-    assert tight.exact_photos(several) == [*expected[:2], None]
-    assert tight.left == 0 and tight.missing == 1
-    assert tight.exact_photos([]) == []
-
-
 def test_tiles_stand_in_a_row():
     tiles = torch.zeros(3, 8, 8, 3, dtype=torch.uint8)
     row = row_of(list(tiles))

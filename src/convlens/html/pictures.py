@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -71,16 +70,13 @@ class PictureBudget:
             exact: keep every pixel value.
             side: side of the picture on the screen.
         """
-        return self._pay(self._encode_photo(pixels, exact=exact, side=side))
-
-    def exact_photos(self, several: Sequence[Tensor]) -> list[Picture | None]:
-        """As `photo` with `exact` for each of several, which several threads encode.
-
-        Compression to PNG takes nearly all of the time, and runs outside Python's lock.
-        """
-        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            encoded = threads.map(lambda pixels: self._encode_photo(pixels, exact=True), several)
-            return [self._pay(picture) for picture in encoded]
+        height, width = pixels.shape[:2]
+        longest = max(height, width)
+        hard = longest <= _ENLARGED
+        scale = max(1, side // longest) if hard else min(1.0, side / longest)
+        png = exact or hard
+        source = self._png(pixels) if png else _source("jpeg", encode_jpeg(pixels))
+        return self._pay(Picture(source, round(width * scale), round(height * scale), hard))
 
     def pixelated(self, pixels: Tensor, times: int = 1) -> Picture | None:
         """An exact picture, each pixel a square of `times` CSS pixels."""
@@ -136,15 +132,6 @@ class PictureBudget:
         if tiles.ndim != 4 or not len(tiles):
             return None
         return self.smooth(row_of(list(tiles)))
-
-    def _encode_photo(self, pixels: Tensor, *, exact: bool, side: int = SIDE) -> Picture:
-        height, width = pixels.shape[:2]
-        longest = max(height, width)
-        hard = longest <= _ENLARGED
-        scale = max(1, side // longest) if hard else min(1.0, side / longest)
-        png = exact or hard
-        source = self._png(pixels) if png else _source("jpeg", encode_jpeg(pixels))
-        return Picture(source, round(width * scale), round(height * scale), hard)
 
     def _png(self, pixels: Tensor) -> str:
         return _source("png", encode_png(pixels, compression=self._compression))

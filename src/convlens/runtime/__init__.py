@@ -9,6 +9,7 @@ shared_context.py        contexts that all threads share
 clone.py                 copies of networks that share their weights
 rebinding.py             functions that refer to the copies
 memory_format.py         channels-last where the network allows it
+double_precision.py      copies in double precision
 extrema.py               the least and the greatest value of a tensor
 precision.py             single precision
 composite_operations.py  composite operations in inference mode

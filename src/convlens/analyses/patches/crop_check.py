@@ -29,9 +29,8 @@ from convlens.capture.tiles import capture_maps
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results import Result
-from convlens.runtime.clone import clone_network
+from convlens.runtime.double_precision import clone_in_double_precision
 from convlens.runtime.guard import unwrap_network
-from convlens.runtime.memory_format import copy_memory_formats
 from convlens.runtime.precision import full_precision
 from convlens.tracing.memory import images_at_once
 from convlens.tracing.trace import Trace
@@ -372,11 +371,9 @@ def _root_mean_square(model: Model, model_trace: Trace, node: int, images: Tenso
 def _largest_rounding_error(model: Model, model_trace: Trace, node: int, image: Tensor) -> float:
     """The greatest error of a layer's activations; 0 for networks without double precision."""
     maps = capture_maps(model, model_trace, image.to(model.device), node)
-    network = unwrap_network(model.network)
-    double = clone_network(network).double()
-    copy_memory_formats(network, double)
+    network = clone_in_double_precision(unwrap_network(model.network))
     try:
-        precise = replace(model, network=double)
+        precise = replace(model, network=network)
         exact = capture_maps(precise, model_trace, image.to(model.device), node)
     except ConvlensError:
         return 0.0

@@ -222,9 +222,9 @@ def _draw_flip(card: PhotoCard, pictures: PictureBudget) -> tuple[Picture | None
     """The photo with the change, and the change magnified."""
     if card.flips is None or card.flip is None:
         return None, None
-    magnified = (card.flips.change[0] * _magnification(card) + 128).clamp(0, 255).to(torch.uint8)
-    flip, change = pictures.exact_photos([card.flips.pixels[0], magnified])
-    return flip, change
+    flip = pictures.photo(card.flips.pixels[0], exact=True)
+    magnified = card.flips.change[0] * _magnification(card) + 128
+    return flip, pictures.photo(magnified.clamp(0, 255).to(torch.uint8), exact=True)
 
 
 def _curves(evidence: DeletionInsertion) -> list[tuple[str, list[tuple[str, str]]]]:

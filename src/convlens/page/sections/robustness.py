@@ -174,11 +174,10 @@ class RobustnessSection(Section[RobustnessResult]):
         """The chart, and the photos at each epsilon: adversarial images to the pixel."""
         slides = []
         for number, entry in enumerate(result.slides):
-            plain, *attacked = [
-                to_pixels(entry.attack.adversarial(index), inputs.model.bounds)[0]
-                for index in range(len(entry.epsilons))
-            ]
-            frames = [pictures.photo(plain), *pictures.exact_photos(attacked)]
+            frames = []
+            for index, level in enumerate(entry.epsilons):
+                pixels = to_pixels(entry.attack.adversarial(index), inputs.model.bounds)[0]
+                frames.append(pictures.photo(pixels, exact=level > 0))
             changes = entry.internal_changes
             maps = changes.pictures() if changes is not None else {}
             small = [pictures.photo(pixels, side=SIDE // 2) for pixels in maps.values()]

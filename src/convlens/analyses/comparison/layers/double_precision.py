@@ -11,17 +11,14 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from convlens.models.model import Model
-from convlens.runtime.clone import clone_network
+from convlens.runtime.double_precision import clone_in_double_precision
 from convlens.runtime.guard import unwrap_network
-from convlens.runtime.memory_format import copy_memory_formats
 
 
 def in_double_precision(model: Model) -> Model:
     """The model with its weights, and so all operations, in float64 and contiguous memory."""
-    network = unwrap_network(model.network)
-    precise = clone_network(network).double().to(memory_format=torch.contiguous_format)
-    copy_memory_formats(network, precise)
-    return replace(model, network=precise)
+    network = clone_in_double_precision(unwrap_network(model.network))
+    return replace(model, network=network.to(memory_format=torch.contiguous_format))
 
 
 class QuickDepthwise(TorchDispatchMode):
