@@ -8,6 +8,7 @@ import copy
 import gc
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,8 @@ TITLE = (
     f"Grad-CAM, {networks.BATCH_SIZE} images of {networks.IMAGE_SIZE} pixels, "
     "in units of a bare forward pass"
 )
-TARGETS = {1: 1.15, 10: 1.5}  # by number of classes, in bare forward passes
+# By number of classes, the peer whose ratio in the same run is the target.
+PEERS = {1: "captum", 10: "torchcam"}
 # Timed on the quickest network only: what calls the network again for each class or runs all of it
 # backward. The others are what the targets compare with.
 SLOW = {("captum", 10), ("torchcam", 1), ("grad-cam", 1), ("grad-cam", 10)}
@@ -35,6 +37,7 @@ HOW = (
     "captum: the same layer, network frozen, so that its graph starts there; a call for each class",
     "torchcam: the layer of grad-cam's README; a forward pass, then a gradient for each class",
     "grad-cam: the layer of its README; a call for each class",
+    "targets: the ratio of captum for one class and of torchcam for ten, in the same run",
     "prototype: the passes alone, network frozen: a forward pass whose graph starts at captum's "
     "layer, one backward pass of all classes, and the weighted sums; no library can take less",
 )
@@ -57,7 +60,7 @@ def run() -> None:
         remarks.append(f"{name}, maps: {_compare_with_peer(name, floor)}")
         if name == networks.NAMES[0]:  # its share is largest on the quickest network
             remarks.append(f"{name}, guard: {_measure_guard(floor)}")
-        network_rows = compare(name, floor.name, floor.work, _entries(name, floor))
+        network_rows = _set_targets(compare(name, floor.name, floor.work, _entries(name, floor)))
         print_table(f"{TITLE}: {name}", network_rows)
         rows += network_rows
     remarks += [_count_passes(), _measure_memory()]
@@ -120,17 +123,23 @@ def _entries(name: str, floor: Floor) -> list[Entry]:
         "grad-cam": _grad_cam,
         "prototype": _prototype,
     }
-    ours = [
-        Entry(_task(count), "convlens", partial(_ours, floor, range(count)), target)
-        for count, target in TARGETS.items()
-    ]
+    ours = [Entry(_task(count), "convlens", partial(_ours, floor, range(count))) for count in PEERS]
     theirs = [
         Entry(_task(count), library, partial(make, name, floor, range(count)))
-        for count in TARGETS
+        for count in PEERS
         for library, make in peers.items()
         if name == networks.NAMES[0] or (library, count) not in SLOW
     ]
     return ours + theirs
+
+
+def _set_targets(rows: Sequence[Row]) -> list[Row]:
+    """The rows, those of convlens with the ratio of their peer as the target."""
+    ratios = {(row.task, row.library): row.pair.wall_ratio.median for row in rows if row.pair}
+    peers = {_task(count): ratios.get((_task(count), peer)) for count, peer in PEERS.items()}
+    return [
+        replace(row, target=peers[row.task]) if row.library == "convlens" else row for row in rows
+    ]
 
 
 def _task(count: int) -> str:
@@ -244,7 +253,7 @@ def _documented_layer(name: str, network: nn.Module) -> nn.Module:
 
 def _compare_with_peer(name: str, floor: Floor) -> str:
     """Check that convlens and captum do the same work: compare their maps."""
-    classes = range(max(TARGETS))
+    classes = range(max(PEERS))
     try:
         theirs = torch.cat(_captum(name, floor, classes)(), dim=1).detach()
     except ImportError as error:
