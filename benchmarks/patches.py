@@ -30,7 +30,7 @@ from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.capture.folded_networks import fold_batch_norms, keep_folded_networks
 from convlens.capture.nodes import stream_nodes
 from convlens.passes.run import DEFAULT_BATCH_SIZE, ReducerWork, run_reducer
-from convlens.passes.source import Batch, PhotoSource, Source, TensorSource
+from convlens.passes.source import ImageBatch, PhotoSource, Source, TensorSource
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.selection import find_channel_sources
 from convlens.tracing.tracer import trace
@@ -215,12 +215,12 @@ class _Noise(TensorSource):
     def __len__(self) -> int:
         return self._count
 
-    def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[Batch]:
+    def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[ImageBatch]:
         """Different noise for each batch."""
         for start, stop in spans:
             generator = torch.Generator().manual_seed(start)
             images = torch.rand(stop - start, 3, self._side, self._side, generator=generator)
-            yield Batch(start, stop, torch.arange(start, stop), images, {})
+            yield ImageBatch(start, stop, torch.arange(start, stop), images, {})
 
 
 def measure_peak(count: int) -> int:

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from benchmarks.reproductions import attacks, filters, saliency, structure, training
 from benchmarks.reproductions.__main__ import main
-from benchmarks.reproductions.reproduction import Outcome, Reproduction, judge
+from benchmarks.reproductions.published_figure import Outcome, PublishedFigure, judge
 
 MODULES = (structure, saliency, filters, attacks)
 ROWS = [row for module in MODULES for row in module.reproductions()]
 CHEAP = [row for row in ROWS if "worked by hand" in row.quantity]
 
 
-def check_row(row: Reproduction) -> None:
+def check_row(row: PublishedFigure) -> None:
     outcome = row.run()
     if outcome.verdict == "missing":
         pytest.skip(outcome.ours)
@@ -20,7 +20,7 @@ def check_row(row: Reproduction) -> None:
 
 
 @pytest.mark.parametrize("row", CHEAP, ids=lambda row: row.quantity)
-def test_cheap_figures_agree(row: Reproduction) -> None:
+def test_cheap_figures_agree(row: PublishedFigure) -> None:
     check_row(row)
 
 
@@ -28,7 +28,7 @@ def test_cheap_figures_agree(row: Reproduction) -> None:
 @pytest.mark.parametrize(
     "row", [row for row in ROWS if row not in CHEAP], ids=lambda row: row.quantity
 )
-def test_published_figures_agree(row: Reproduction) -> None:
+def test_published_figures_agree(row: PublishedFigure) -> None:
     check_row(row)
 
 
@@ -36,14 +36,14 @@ def test_a_row_names_what_is_missing(tmp_path: Path) -> None:
     def fail() -> Outcome:
         raise AssertionError
 
-    row = Reproduction("errors", "1 %", "a paper", fail, (tmp_path, tmp_path / "data"))
+    row = PublishedFigure("errors", "1 %", "a paper", fail, (tmp_path, tmp_path / "data"))
     assert row.run() == Outcome(f"there is no {tmp_path / 'data'}", "missing")
 
 
 def test_figures_that_disagree_are_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    row = Reproduction("a figure", "1 %", "a paper", lambda: judge("2 %", False))
+    row = PublishedFigure("a figure", "1 %", "a paper", lambda: judge("2 %", False))
     monkeypatch.setattr(structure, "reproductions", lambda: [row])
     assert main(["a figure"]) == 0
     output = capsys.readouterr()

@@ -7,7 +7,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import convlens
-from benchmarks.reproductions.reproduction import SHARED, Outcome, Reproduction, judge, percent
+from benchmarks.reproductions.published_figure import (
+    SHARED,
+    Outcome,
+    PublishedFigure,
+    judge,
+    percent,
+)
 
 _MNIST = SHARED / "data" / "mnist"
 _CERTIFIED = SHARED / "weights" / "mnist_certified.safetensors"
@@ -15,18 +21,18 @@ _GOODFELLOW = "Goodfellow et al., Explaining and Harnessing Adversarial Examples
 _WONG = "Wong et al., convex_adversarial, 2018"
 
 
-def reproductions() -> list[Reproduction]:
+def reproductions() -> list[PublishedFigure]:
     """The figures, in the order of the table."""
     return [
-        Reproduction(
+        PublishedFigure(
             "errors of logistic regression, 3 against 7, FGSM at 0.25", "1.6 %, attacked 99 %",
             _GOODFELLOW, _attack_pair, (_MNIST,),
         ),
-        Reproduction(
+        PublishedFigure(
             "errors of softmax regression, ten digits, FGSM at 0.25", "attacked 99.9 %",
             _GOODFELLOW, _attack_digits, (_MNIST,),
         ),
-        Reproduction(
+        PublishedFigure(
             "errors of a certified network at 0.1",
             "FGSM 3.9 %, PGD 4.1 %, certified at most 5.8 %",
             _WONG, _attack_certified, (_MNIST, _CERTIFIED),

@@ -1,15 +1,21 @@
 """The share of Gabor-like filters in a first layer, beside that of noise."""
 
 import convlens
-from benchmarks.reproductions.reproduction import OTHER, SHARED, Outcome, Reproduction, percent
+from benchmarks.reproductions.published_figure import (
+    OTHER,
+    SHARED,
+    Outcome,
+    PublishedFigure,
+    percent,
+)
 
 _WEIGHTS = SHARED / "weights" / "squeezenet1_0.safetensors"
 
 
-def reproductions() -> list[Reproduction]:
+def reproductions() -> list[PublishedFigure]:
     """The figures, in the order of the table."""
     return [
-        Reproduction(
+        PublishedFigure(
             "share of Gabor-like filters in a first layer", "44 % of InceptionV1, by hand",
             "Olah et al., An Overview of Early Vision in InceptionV1, Distill 2020", _fit,
             (_WEIGHTS,),

@@ -4,21 +4,21 @@ import torch
 from torch import Tensor, nn
 
 import convlens
-from benchmarks.reproductions.reproduction import Outcome, Reproduction, judge
+from benchmarks.reproductions.published_figure import Outcome, PublishedFigure, judge
 from convlens.models.loading.demo_photos import demo_photos
 
 # Rank correlation below which maps of a randomized network no longer resemble the original ones.
 _UNRELATED = 0.3
 
 
-def reproductions() -> list[Reproduction]:
+def reproductions() -> list[PublishedFigure]:
     """The figures, in the order of the table."""
     return [
-        Reproduction(
+        PublishedFigure(
             "Grad-CAM of a network worked by hand, second layer", "[[0, 4], [28, 32.5]]",
             "captum, tests of LayerGradCam", _work_by_hand,
         ),
-        Reproduction(
+        PublishedFigure(
             "Grad-CAM after all layers are randomized", "unrelated to the original map",
             "Adebayo et al., Sanity Checks for Saliency Maps, 2018", _randomize,
         ),

@@ -5,7 +5,7 @@ from functools import partial
 import torchvision
 
 import convlens
-from benchmarks.reproductions.reproduction import Outcome, Reproduction, judge
+from benchmarks.reproductions.published_figure import Outcome, PublishedFigure, judge
 
 # Network, layer of torchvision's version, size of its receptive field in pixels.
 _ARAUJO = "Araujo et al., Computing Receptive Fields of CNNs, Distill 2019"
@@ -16,17 +16,17 @@ _FIELDS = (
 _NETWORKS = ("alexnet", "vgg16", "googlenet", "resnet18", "resnet50", "mobilenet_v2")
 
 
-def reproductions() -> list[Reproduction]:
+def reproductions() -> list[PublishedFigure]:
     """The figures, in the order of the table."""
     fields = [
-        Reproduction(
+        PublishedFigure(
             f"receptive field of {name}, {where}", f"{size}", _ARAUJO,
             partial(_compare_field, name, layer, size),
         )
         for name, layer, size, where in _FIELDS
     ]  # fmt: skip
     costs = [
-        Reproduction(
+        PublishedFigure(
             f"multiply-adds of {name}", f"{_published_cost(name):.3f} G", "torchvision's weights",
             partial(_compare_cost, name),
         )

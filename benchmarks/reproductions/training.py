@@ -7,7 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reproductions.reproduction import MISSING, Outcome, Reproduction, judge, percent
+from benchmarks.reproductions.published_figure import (
+    MISSING,
+    Outcome,
+    PublishedFigure,
+    judge,
+    percent,
+)
 from benchmarks.tables import RESULTS
 
 # Benchmarks whose results are read, and about how long they take on two quiet cores.
@@ -23,16 +29,16 @@ _ACCURACIES = (
 )  # fmt: skip
 
 
-def reproductions() -> list[Reproduction]:
+def reproductions() -> list[PublishedFigure]:
     """The figures, in the order of the table."""
     accuracies = [
-        Reproduction(
+        PublishedFigure(
             f"accuracy on {name}", f"{percent(accuracy, 2)} ({network})", source,
             partial(_read, "mnist", partial(_compare_accuracy, name, accuracy)),
         )
         for name, accuracy, network, source in _ACCURACIES
     ]  # fmt: skip
-    blur = Reproduction(
+    blur = PublishedFigure(
         "consistency of shifted crops, max against blur pooling",
         "blur 2.1 to 5.1 points higher (ImageNet)",
         _ZHANG, partial(_read, "antialiasing", _compare_pooling),

@@ -107,7 +107,7 @@ def test_the_command_takes_the_table_that_the_page_offers(running, tmp_path, mon
     assert right == [*RIGHT, None]
     show_commands(running)
     (command,) = re.findall(r'data-text="(convlens [^"]*)"', events(running, "/errors/analysis"))
-    running.session.reproduction._model = running.session.model
+    running.session.reproducer._model = running.session.model
     monkeypatch.chdir(tmp_path)
     _, name, *words = shlex.split(html.unescape(command))
     assert name == "errors"

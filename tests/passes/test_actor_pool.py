@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from convlens.passes.ray.actor_pool import ActorPool
-from convlens.passes.ray.worker import library_versions
+from convlens.passes.ray.batch_actor import library_versions
 
 
 class Call:

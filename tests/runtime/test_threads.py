@@ -32,9 +32,9 @@ import torch
 WORKER = """
 import sys
 from pathlib import Path
-from convlens.passes.ray.worker import Worker
+from convlens.passes.ray.batch_actor import BatchActor
 assert "torch" not in sys.modules
-Worker().open(Path(sys.argv[1]).read_bytes(), ".", "cpu", 1)
+BatchActor().open(Path(sys.argv[1]).read_bytes(), ".", "cpu", 1)
 assert "torch" in sys.modules
 """
 

@@ -119,7 +119,7 @@ def run(
 
 def show_commands(running: Running) -> None:
     """Let pages have commands, as for a network that convlens loaded."""
-    reproducer = running.session.reproduction
+    reproducer = running.session.reproducer
     reproducer._model = replace(reproducer._model, spec="default")
 
 

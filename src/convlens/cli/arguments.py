@@ -43,7 +43,7 @@ class PhotosArguments(CommonArguments):
     photos: o.PhotosOrTables
     overwrite: o.Overwrite = False
     column: o.Column = None
-    engine: o.EngineName = o.Engine.local
+    engine: o.EngineName = o.EngineKind.local
     address: o.Address = None
     actors: o.Actors = None
     resume: o.Resume = False

@@ -84,7 +84,7 @@ class Center(StrEnum):
     image = "image"
 
 
-class Engine(StrEnum):
+class EngineKind(StrEnum):
     """The engine that runs a pass over photos."""
 
     local = "local"
@@ -299,7 +299,7 @@ Strict = Annotated[
 ]
 
 EngineName = Annotated[
-    Engine,
+    EngineKind,
     typer.Option(
         "--engine",
         help="Engine of the pass: local (this process) or ray (several processes or machines).",

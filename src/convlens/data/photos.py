@@ -64,11 +64,11 @@ class EncodedPhoto:
 
 
 @dataclass(frozen=True)
-class SkippedPhoto:
-    """A photo that could not be read.
+class SkippedPath:
+    """A photo that could not be read, or a folder that was left out.
 
     Attributes:
-        path: the file.
+        path: the file or folder.
         reason: why, in one line.
     """
 
@@ -193,7 +193,7 @@ def read_photos(
     *,
     strict: bool = False,
     read: Callable[[Source], Decoded] = read_photo,  # type: ignore[assignment]
-) -> tuple[list[Decoded], list[SkippedPhoto]]:
+) -> tuple[list[Decoded], list[SkippedPath]]:
     """Decode several photos and skip those that cannot be read.
 
     Args:
@@ -216,7 +216,7 @@ def read_photos(
             if strict:
                 raise
             name = source.name if isinstance(source, EncodedPhoto) else source
-            skipped.append(SkippedPhoto(Path(str(name)), str(error)))
+            skipped.append(SkippedPath(Path(str(name)), str(error)))
     if not photos:
         reason = f"; the first: {skipped[0].reason}" if skipped else ""
         raise PhotoError(f"none of {len(skipped)} photos can be read{reason}")

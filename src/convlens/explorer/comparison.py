@@ -150,7 +150,7 @@ def _list_photos(session: Session) -> list[StoredPhoto]:
 def _reproduce(session: Session, other: Session, call: str) -> Reproduction:
     """The Python lines of a comparison, with `first` and `second` for the models."""
     lines = [
-        "import convlens", session.reproduction.load_line("first"),
-        other.reproduction.load_line("second"), f"result = {call}",
+        "import convlens", session.reproducer.load_line("first"),
+        other.reproducer.load_line("second"), f"result = {call}",
     ]  # fmt: skip
     return Reproduction(None, "\n".join(lines))

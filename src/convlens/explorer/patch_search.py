@@ -52,7 +52,7 @@ async def search_patches(
         assert session.index is not None
         cut = await _cut_patches(session, session.index, indexed, shown, top, (), check=check)
         chosen = {indexed.layer: list(shown)}
-        return cut, session.reproduction(
+        return cut, session.reproducer.reproduction(
             [],
             f"convlens.cut_patches(model, {session.index_name}, {chosen}, top={top}"
             f"{session.seed_argument})",
@@ -137,7 +137,7 @@ def _reproduce(
         words += ["--top", str(top)]
     show = f"{{{layer!r}: {list(shown)}}}" if shown else "0"
     arguments = f"layers=[{layer!r}], top={top}, show={show}{session.seed_argument}"
-    return session.reproduction(words, f"convlens.patches(model, {paths}, {arguments})")
+    return session.reproducer.reproduction(words, f"convlens.patches(model, {paths}, {arguments})")
 
 
 async def _find_in_index(session: Session, layer: str) -> LayerPatches | None:

@@ -91,7 +91,7 @@ async def analyze_errors(
         "--examine", str(examine),
     ]  # fmt: skip
     arguments = f"bins={bins}, show={_SHOWN}, examine={examine}{session.seed_argument}"
-    return result, session.reproduction(
+    return result, session.reproducer.reproduction(
         words, f"convlens.error_analysis(model, {paths}, {labels}, {arguments})"
     )
 

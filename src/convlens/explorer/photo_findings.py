@@ -96,7 +96,9 @@ async def _check_preprocessing(
         {"fine": "fine", "mistake": "wrong"}.get(diagnosis.verdict, "not tested"),
         f"preprocessing, on {counted(diagnosis.photos, 'photo')}: {diagnosis.reason}",
         (),
-        session.reproduction(words, f"convlens.check_preprocessing(model, {paths}{argument})"),
+        session.reproducer.reproduction(
+            words, f"convlens.check_preprocessing(model, {paths}{argument})"
+        ),
     )
 
 
@@ -126,7 +128,7 @@ async def _measure_robustness(
     ]
     return PhotoFinding(
         mark, sentence, links[:_LINKS],
-        session.reproduction(
+        session.reproducer.reproduction(
             ["fgsm", *paths, "--epsilons", _EPSILON],
             f"convlens.fgsm(model, {paths}, {_EPSILON!r}{session.seed_argument})",
         ),
@@ -159,7 +161,7 @@ async def _check_explanations(
     )
     return PhotoFinding(
         checks.mark, checks.describe("Grad-CAM map"), links[:_LINKS],
-        session.reproduction(["gradcam", *paths, "--deletion-insertion"], call),
+        session.reproducer.reproduction(["gradcam", *paths, "--deletion-insertion"], call),
     )  # fmt: skip
 
 
@@ -202,7 +204,7 @@ async def _count_dead_channels(
         "look" if dead else "fine", sentence,
         [(layer.layer, session.addresses.layer(layer.layer, order="fired"))
          for layer in dead[:_LINKS]],
-        session.reproduction(
+        session.reproducer.reproduction(
             [
                 "patches", *paths, *(word for layer in names for word in ("--layer", layer)),
                 "--top", "1", "--show", "0",

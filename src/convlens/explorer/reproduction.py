@@ -21,7 +21,7 @@ class Reproduction(NamedTuple):
     python: str
 
 
-class Reproducer:
+class ExplorerReproducer:
     """Writes reproductions for one model.
 
     Args:
@@ -34,7 +34,7 @@ class Reproducer:
         self._seed = seed
         self._words, _ = load_options(model, seed)
 
-    def __call__(self, words: Sequence[str], call: str) -> Reproduction:
+    def reproduction(self, words: Sequence[str], call: str) -> Reproduction:
         """A reproduction.
 
         Args:

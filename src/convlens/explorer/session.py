@@ -31,7 +31,7 @@ from convlens.data.photos import read_header_size
 from convlens.explorer.addresses import Addresses
 from convlens.explorer.network import SIDE, Network, describe_network
 from convlens.explorer.photo_store import PhotoStore, StoredPhoto
-from convlens.explorer.reproduction import Reproducer, Reproduction
+from convlens.explorer.reproduction import ExplorerReproducer, Reproduction
 from convlens.explorer.worker import Job, Worker
 from convlens.models.labels import class_name, write_class
 from convlens.models.model import Model
@@ -84,7 +84,7 @@ class Session:
         self.index_name = index_name
         self.first = first
         self.worker: Worker = first.worker if first is not None else Worker()
-        self.reproduction = Reproducer(model, seed)
+        self.reproducer = ExplorerReproducer(model, seed)
         self._latest_explainer: tuple[Hashable, RepeatedGradCam] | None = None
         self._tensors: list[Tensor] = []
         self._seen: Any = None
@@ -131,7 +131,7 @@ class Session:
         if side != "pre":
             words += ["--side", side]
             arguments += f", side={side!r}"
-        return cam, self.reproduction(words, f"convlens.gradcam(model, {arguments})")
+        return cam, self.reproducer.reproduction(words, f"convlens.gradcam(model, {arguments})")
 
     async def class_weights(self, photo: StoredPhoto, layer: str) -> tuple[GradCam, Reproduction]:
         """Grad-CAM of the predicted classes of a photo at a layer, with a weight of each channel.
@@ -152,7 +152,7 @@ class Session:
         count = (await self.network()).num_classes
         for index in classes:
             words += ["--class", write_class(self.model.labels, index, count)]
-        return cam, self.reproduction(
+        return cam, self.reproducer.reproduction(
             words,
             f"convlens.gradcam(model, {photo.file_name!r}, classes={classes}, layer={layer!r}, "
             f"side={SIDE!r})",
@@ -173,7 +173,7 @@ class Session:
             ("field", photo.key, layer, at),
             lambda _: receptive_field(self.model, image, layer=layer, side=SIDE, at=at),
         )
-        return field, self.reproduction(
+        return field, self.reproducer.reproduction(
             ["field", photo.file_name, "--layer", layer, "--at", f"{at[0]},{at[1]}"],
             f"convlens.receptive_field(model, {photo.file_name!r}, layer={layer!r}, at={at})",
         )
@@ -192,7 +192,7 @@ class Session:
             ("maps", photo.key, layer),
             lambda _: feature_maps(self.model, image, layer=layer, side=SIDE),
         )
-        return maps, self.reproduction(
+        return maps, self.reproducer.reproduction(
             ["maps", photo.file_name, "--layer", layer],
             f"convlens.feature_maps(model, {photo.file_name!r}, layer={layer!r})",
         )
@@ -218,7 +218,7 @@ class Session:
             ),
         )
         option = "--class" if objective.removeprefix("+").isdecimal() else "--channel"
-        return result.maxima[0], self.reproduction(
+        return result.maxima[0], self.reproducer.reproduction(
             ["maximize", option, objective],
             f"convlens.maximize(model, [{objective!r}]{self.seed_argument})",
         )
@@ -233,7 +233,7 @@ class Session:
             ("tuning", layer),
             lambda job: orientation_tuning(self.model, layer=layer, side=SIDE, progress=job.report),
         )
-        return tuning, self.reproduction(
+        return tuning, self.reproducer.reproduction(
             ["tuning", "--layer", layer], f"convlens.orientation_tuning(model, layer={layer!r})"
         )
 
@@ -264,7 +264,7 @@ class Session:
         if layer is not None:
             words += ["--layer", layer]
             arguments += f", layer={layer!r}"
-        return computed, self.reproduction(words, f"convlens.dream(model, {arguments})")
+        return computed, self.reproducer.reproduction(words, f"convlens.dream(model, {arguments})")
 
     async def attack(self, photo: StoredPhoto) -> tuple[Fgsm, Reproduction]:
         """FGSM against the prediction for a photo, at the gray levels of `LEVELS`."""
@@ -273,7 +273,7 @@ class Session:
         attack = await self.compute(
             ("fgsm", photo.key), lambda _: fgsm(self.model, image, epsilons, seed=self.seed)
         )
-        return attack, self.reproduction(
+        return attack, self.reproducer.reproduction(
             ["fgsm", photo.file_name, "--epsilons", ",".join(epsilons)],
             f"convlens.fgsm(model, {photo.file_name!r}, {epsilons}{self.seed_argument})",
         )
@@ -292,7 +292,11 @@ class Session:
             ("shifted", photo.key, offset), lambda _: predict(self.model, shifted, top=_TOP)
         )
         image = f"model.prepare({photo.file_name!r}).roll({offset}, dims=(2, 3))"
-        return shifted, predictions, self.reproduction([], f"convlens.predict(model, {image})")
+        return (
+            shifted,
+            predictions,
+            self.reproducer.reproduction([], f"convlens.predict(model, {image})"),
+        )
 
     async def detector(
         self, photo: StoredPhoto, channel: str
@@ -308,7 +312,7 @@ class Session:
             ("detector", photo.key, channel),
             lambda _: feature_detector(self.model, image, channel),
         )
-        return unit, self.reproduction(
+        return unit, self.reproducer.reproduction(
             ["detector", photo.file_name, "--channel", channel],
             f"convlens.feature_detector(model, {photo.file_name!r}, {channel!r})",
         )

@@ -37,7 +37,7 @@ class BatchWork(Protocol):
 
 
 @dataclass(frozen=True)
-class Job:
+class PassJob:
     """What an engine runs.
 
     Attributes:
@@ -83,5 +83,5 @@ class Engine(Protocol):
     def open(self) -> AbstractContextManager[object]:
         """Start what several jobs can share; it lasts until the context is left."""
 
-    def run(self, job: Job) -> Generator[FinishedBatches]:
+    def run(self, job: PassJob) -> Generator[FinishedBatches]:
         """Run a job and yield its batches as they are finished; no span is yielded twice."""

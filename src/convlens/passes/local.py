@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 
 from convlens.capture.folded_networks import keep_folded_networks
-from convlens.passes.job import FinishedBatches, Job
+from convlens.passes.job import FinishedBatches, PassJob
 from convlens.runtime.guard import preserve_network
 from convlens.runtime.precision import full_precision
 
@@ -18,7 +18,7 @@ class LocalEngine:
         """Start nothing: the local engine needs nothing."""
         return nullcontext()
 
-    def run(self, job: Job) -> Generator[FinishedBatches]:
+    def run(self, job: PassJob) -> Generator[FinishedBatches]:
         """Yield after each batch; the state is one and the same, changed in place."""
         count = 0
         # One guard for all batches, because entering the guard takes time.

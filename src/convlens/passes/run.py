@@ -22,7 +22,7 @@ from convlens.errors import ConvlensError, PhotoError
 from convlens.models.model import Model
 from convlens.passes import saved_state
 from convlens.passes.engines import find_engine
-from convlens.passes.job import BatchWork, Job
+from convlens.passes.job import BatchWork, PassJob
 from convlens.passes.options import PassOptions
 from convlens.passes.reducer import Image, Reducer, State, TiledReducer
 from convlens.passes.source import Source
@@ -159,7 +159,7 @@ def _run_pass(
         catch_interrupts(catch=folder is not None) as interrupted,
     ):
         pass_options.progress(stage, before, total)
-        job = Job(
+        job = PassJob(
             model, work, source, spans, state,
             report_progress=lambda count: pass_options.progress(stage, before + count, total),
             should_stop=interrupted,

@@ -30,7 +30,7 @@ PhotosOrImages = PhotoLike | Sequence[PhotoLike | Tensor] | PhotoDataset | Tenso
 
 
 @dataclass(frozen=True)
-class Batch:
+class ImageBatch:
     """A batch of a data set's images.
 
     Attributes:
@@ -48,7 +48,7 @@ class Batch:
     skipped: dict[int, str]
 
 
-def to_batch(decoded: DecodedBatch, model: Model) -> Batch:
+def to_batch(decoded: DecodedBatch, model: Model) -> ImageBatch:
     """Decoded pixels as images for a model, on its device."""
     images = None
     if decoded.values is not None:
@@ -59,7 +59,7 @@ def to_batch(decoded: DecodedBatch, model: Model) -> Batch:
             images = values.permute(0, 3, 1, 2) if decoded.channels_last else values
         images = images.to(model.device)
     ids = torch.tensor(decoded.ids, dtype=torch.int64)
-    return Batch(decoded.start, decoded.stop, ids, images, decoded.skipped)
+    return ImageBatch(decoded.start, decoded.stop, ids, images, decoded.skipped)
 
 
 class Source(Protocol):
@@ -81,7 +81,7 @@ class Source(Protocol):
     def name(self, number: int) -> str:
         """The name of an image, for people."""
 
-    def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[Batch]:
+    def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[ImageBatch]:
         """A batch for each span, with the images `start` to `stop`."""
 
     def fingerprints(self) -> list[str]:
@@ -120,7 +120,7 @@ class PhotoSource:
         """The path of the photo, or its row in a table."""
         return self.dataset.name(number)
 
-    def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[Batch]:
+    def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[ImageBatch]:
         """Batches of images, equal to what `model.prepare` makes of the photos."""
         pixels = self.pixels * max((stop - start for start, stop in spans), default=1)
         numbers = (range(start, stop) for start, stop in spans)
@@ -163,11 +163,11 @@ class TensorSource:
         """The number of the image, in words."""
         return f"image {number}"
 
-    def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[Batch]:
+    def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[ImageBatch]:
         """Slices of the tensor."""
         for start, stop in spans:
             images = self._images[start:stop].to(self._device)
-            yield Batch(start, stop, torch.arange(start, stop), images, {})
+            yield ImageBatch(start, stop, torch.arange(start, stop), images, {})
 
     def fingerprints(self) -> list[str]:
         """The number of each image. No resumed process can have the same tensor in memory."""
@@ -203,11 +203,11 @@ class NumberSource:
         """The name of the image."""
         return self._source.name(self._numbers[number])
 
-    def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[Batch]:
+    def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[ImageBatch]:
         """Batches of the numbers, with images that have no pixels."""
         for start, stop in spans:
             ids = torch.tensor(self._numbers[start:stop], dtype=torch.int64)
-            yield Batch(start, stop, ids, torch.empty(len(ids), 0, dtype=torch.float32), {})
+            yield ImageBatch(start, stop, ids, torch.empty(len(ids), 0, dtype=torch.float32), {})
 
     def fingerprints(self) -> list[str]:
         """The numbers as text."""

@@ -66,13 +66,13 @@ def find_convolution_call(
         torch.no_grad(),
         preserve_network(network) as bare,
         recorder,
-        suppress(_StopForward),
+        suppress(_CallFound),
     ):
         bare(images)
     return recorder.call
 
 
-class _StopForward(BaseException):
+class _CallFound(BaseException):
     """The call is found. Not an Exception, so that no network catches it."""
 
 
@@ -92,7 +92,7 @@ class _Recorder(TorchDispatchMode):
                     inputs, weight.clone(), bias, tuple(stride), tuple(padding), tuple(dilation),
                     transposed, groups,
                 )  # fmt: skip
-                raise _StopForward
+                raise _CallFound
             self._number -= 1
         returned = run_parts(self, func, args, kwargs or {})
         return func(*args, **(kwargs or {})) if returned is NotImplemented else returned

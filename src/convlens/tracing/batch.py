@@ -17,7 +17,7 @@ from convlens.tracing.unknown_operations import chooses_by_values
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class BatchDims:
     """Where the images of a batch lie in the nodes of a recording.
 
     Attributes:
@@ -34,13 +34,13 @@ class Batch:
     may_mix_images: bool = False
 
 
-def batch_of_single(recording: Recording) -> Batch:
+def batch_of_single(recording: Recording) -> BatchDims:
     """The batch of a network that does not run on two images: as one image suggests."""
     dims = {node: 0 for node, shape in enumerate(recording.shapes) if shape and shape[0] == 1}
-    return Batch(dims, recording.shapes, {})
+    return BatchDims(dims, recording.shapes, {})
 
 
-def batch_of_pair(pair: Recording) -> Batch:
+def batch_of_pair(pair: Recording) -> BatchDims:
     """The batch of a recording of two images."""
     dims, shapes = {}, list(pair.shapes)
     intervals = image_intervals(pair)
@@ -57,10 +57,10 @@ def batch_of_pair(pair: Recording) -> Batch:
             shapes[node] = (*shape[:dim], shape[dim] // 2, *shape[dim + 1 :])
     of_output = intervals.get(pair.output)
     may_mix_images = of_output is not None and of_output.sees_whole_image
-    return Batch(dims, tuple(shapes), dict(enumerate(pair.shapes)), may_mix_images)
+    return BatchDims(dims, tuple(shapes), dict(enumerate(pair.shapes)), may_mix_images)
 
 
-def compare_with_pair(single: Recording, pair: Recording) -> Batch | None:
+def compare_with_pair(single: Recording, pair: Recording) -> BatchDims | None:
     """The batch of a recording of one image, by one of two images.
 
     Nodes are compared by their names: the operations may differ, because they depend on the memory
@@ -84,10 +84,10 @@ def compare_with_pair(single: Recording, pair: Recording) -> Batch | None:
             if of_pair.shapes[other] != single.shapes[node]:
                 return None
             dims[node] = of_pair.dims[other]
-    return Batch(dims, single.shapes, pair_shapes, of_pair.may_mix_images)
+    return BatchDims(dims, single.shapes, pair_shapes, of_pair.may_mix_images)
 
 
-def batch_at_other_size(single: Recording, known: Recording, batch: Batch) -> Batch | None:
+def batch_at_other_size(single: Recording, known: Recording, batch: BatchDims) -> BatchDims | None:
     """The batch of a recording of one image, by that of one image of another size.
 
     Operations that are wired in the same way keep the images in the same dimension, whatever the
@@ -119,7 +119,7 @@ def batch_at_other_size(single: Recording, known: Recording, batch: Batch) -> Ba
         node: (*single.shapes[node][:dim], 2, *single.shapes[node][dim + 1 :])
         for node, dim in dims.items()
     }
-    return Batch(dims, single.shapes, pair_shapes, batch.may_mix_images)
+    return BatchDims(dims, single.shapes, pair_shapes, batch.may_mix_images)
 
 
 def _wiring(operation: Operation) -> tuple[Hashable, ...]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from convlens.errors import ConvlensError, TraceError, suggest
 from convlens.models.output_head import PROBABILITIES, choose_output_head
-from convlens.tracing.batch import Batch, find_choice_by_values
+from convlens.tracing.batch import BatchDims, find_choice_by_values
 from convlens.tracing.batch_norm_pairs import BatchNormPair, find_batch_norm_pairs
 from convlens.tracing.capture_points import find_capture_point
 from convlens.tracing.convolutions import Convolution, find_convolutions
@@ -50,7 +50,7 @@ class Trace:
 
     model_name: str
     recording: Recording
-    batch: Batch
+    batch: BatchDims
     depends_on_batch: bool = False
     returns_probabilities: bool = False
 

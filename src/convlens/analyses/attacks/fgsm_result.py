@@ -8,8 +8,8 @@ from torch import Tensor
 
 from convlens.analyses.attacks.diagnostics import Diagnostic
 from convlens.analyses.attacks.figures import (
-    answers,
     attack_figure,
+    describe_answers,
     describe_change,
     draw_images,
     draw_signs,
@@ -202,14 +202,14 @@ class Fgsm(NetworkResult):
             titles = [f"epsilon {of_255(self.fractions[number])}"] * len(self.images)
             if self.adversarial_logits is not None:
                 names = self.adversarial_names[number] if self.adversarial_names else ()
-                scores = answers(self.adversarial_logits[number], names, self.output_head)
+                scores = describe_answers(self.adversarial_logits[number], names, self.output_head)
                 titles = ["\n".join(pair) for pair in zip(titles, scores, strict=True)]
             adversarial.append((draw_images(self.adversarial(number), self.bounds), titles))
         has_colors = self.signs.shape[1] in (1, 3)
         signs = draw_signs(self.signs if has_colors else self.signs[:, :1])
         return attack_figure(
             draw_images(self.images, self.bounds),
-            answers(self.logits, self.prediction_names, self.output_head),
+            describe_answers(self.logits, self.prediction_names, self.output_head),
             (signs, "sign of the gradient" + " of channel 0" * (not has_colors)),
             adversarial,
             f"FGSM {self._aim()}, {self.loss}",

@@ -70,7 +70,7 @@ def draw_change(change: Tensor) -> tuple[Tensor, str]:
     return pixels, f"change, {127 / largest:.3g} times as strong" if largest else "no change"
 
 
-def answers(logits: Tensor, names: Sequence[str], output_head: str) -> list[str]:
+def describe_answers(logits: Tensor, names: Sequence[str], output_head: str) -> list[str]:
     """The predicted class of each image and its probability, in words.
 
     Args:

@@ -22,8 +22,8 @@ from convlens.analyses.attacks.criterion import (
 )
 from convlens.analyses.attacks.epsilon import Epsilon, parse_epsilon
 from convlens.analyses.attacks.figures import (
-    answers,
     attack_figure,
+    describe_answers,
     describe_change,
     draw_change,
     draw_images,
@@ -144,8 +144,8 @@ class Pgd(NetworkResult):
     def _answers(self) -> tuple[list[str], list[str]]:
         """The answers for x and for x', with their probabilities."""
         return (
-            answers(self.logits, self.prediction_names, self.output_head),
-            answers(self.adversarial_logits, self.adversarial_names, self.output_head),
+            describe_answers(self.logits, self.prediction_names, self.output_head),
+            describe_answers(self.adversarial_logits, self.adversarial_names, self.output_head),
         )
 
     def pictures(self) -> dict[str, Tensor]:

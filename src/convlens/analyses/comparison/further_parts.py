@@ -8,7 +8,7 @@ from convlens.analyses.comparison import side_by_side
 from convlens.analyses.comparison.answers.class_pairing import pair_classes
 from convlens.analyses.comparison.photo_sample import (
     PhotoSample,
-    count_multiply_adds,
+    count_forward_multiply_adds,
     count_photos,
     sample_photos,
 )
@@ -108,7 +108,7 @@ class FurtherParts:
     def _state_cost(self, part: str, most: int, passes: int) -> None:
         count = count_photos(self.first, self.photos, most)
         multiply_adds = sum(
-            count_multiply_adds(trace_network(model)) for model in (self.first, self.second)
+            count_forward_multiply_adds(trace_network(model)) for model in (self.first, self.second)
         )
         self.notify(
             f"{part}: at most {count * passes:,} forward passes of each network for "

@@ -105,7 +105,7 @@ def check_enough_photos(purpose: str, count: int, least: int) -> None:
         )
 
 
-def count_multiply_adds(trace: Trace) -> int:
+def count_forward_multiply_adds(trace: Trace) -> int:
     """Multiply-adds of a forward pass of one image."""
     return sum(trace.multiply_adds(operation) for operation in trace.recording.operations)
 
@@ -121,7 +121,7 @@ def describe_cost(
         passes: number of forward passes of each network.
         megabytes: memory for what is kept of the layers.
     """
-    multiply_adds = passes * sum(map(count_multiply_adds, traces))
+    multiply_adds = passes * sum(map(count_forward_multiply_adds, traces))
     return (
         f"{comparison}: {passes} forward passes of each network ({short(multiply_adds)} "
         f"multiply-adds together) and about {max(1, round(megabytes)):,} MB"

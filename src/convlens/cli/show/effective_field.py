@@ -10,11 +10,11 @@ from convlens.wording import counted, percent
 
 if TYPE_CHECKING:
     from convlens.analyses.effective_field.result import EffectiveField
-    from convlens.data.photos import SkippedPhoto
+    from convlens.data.photos import SkippedPath
 
 
 def show_effective_field(
-    result: "EffectiveField", skipped: "Sequence[SkippedPhoto]", out: Path, *, json: bool
+    result: "EffectiveField", skipped: "Sequence[SkippedPath]", out: Path, *, json: bool
 ) -> None:
     """Print one row for each layer, and where the pictures are."""
     for photo in skipped:

@@ -34,13 +34,13 @@ _LONGEST_NAME = 200  # bytes, as a name becomes that of a folder
 _READ_OPTIONS = {"buffer_size": 1 << 20, "pre_buffer": False}
 
 # Caches of this process, which are not pickled with a data set.
-_photo_cache: "LRUCache[_RowGroup]" = LRUCache(64 << 20)
+_photo_cache: "LRUCache[_RowGroupColumns]" = LRUCache(64 << 20)
 _name_cache: "LRUCache[list[str | None]]" = LRUCache(16 << 20)
 _reader_cache: "LRUCache[SequentialReader[Any]]" = LRUCache(0)
 
 
 @dataclass(frozen=True)
-class _RowGroup:
+class _RowGroupColumns:
     """Arrow columns of a row group, or of a chunk of it."""
 
     bytes: Any
@@ -185,7 +185,7 @@ class ParquetPhotos:
             return None
         return str(self._files[file].parent / text) if self._index.columns.only_paths else text
 
-    def _read_chunk(self, file: int, group: int, chunk: int) -> tuple[_RowGroup, int]:
+    def _read_chunk(self, file: int, group: int, chunk: int) -> tuple[_RowGroupColumns, int]:
         """The columns of a row group, or of a chunk of it, and their size in bytes."""
         columns = self._index.columns
         chunk_rows = int(self._index.chunk_rows[group])
@@ -198,7 +198,7 @@ class ParquetPhotos:
             )
             table = reader[chunk]
         parts = (_column(table, path) for path in (columns.bytes, columns.path, columns.name))
-        return _RowGroup(*parts), table.nbytes
+        return _RowGroupColumns(*parts), table.nbytes
 
     def _read_names(self, file: int, group: int) -> tuple[list[str | None], int]:
         """The names in a row group, and about how many bytes they take."""

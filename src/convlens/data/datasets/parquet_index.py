@@ -100,7 +100,7 @@ def read_index(paths: Sequence[Path], column: str | None) -> ParquetIndex | None
     """
     sizes: list[int] = []
     group_counts: list[int] = []
-    groups: list[_RowGroup] = []
+    groups: list[_IndexedRowGroup] = []
     first: tuple[Path, str, PhotoColumns] | None = None
     digest = hashlib.sha256()
     for path in paths:
@@ -163,7 +163,7 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-class _RowGroup(NamedTuple):
+class _IndexedRowGroup(NamedTuple):
     """What the index keeps of a row group."""
 
     rows: int
@@ -184,13 +184,15 @@ def _open_footer(path: Path) -> tuple[os.stat_result, Any, Any]:
         ) from error
 
 
-def _row_groups(footer: Any, columns: PhotoColumns) -> list[_RowGroup]:
+def _row_groups(footer: Any, columns: PhotoColumns) -> list[_IndexedRowGroup]:
     groups = []
     for number in range(footer.num_row_groups):
         group = footer.row_group(number)
         metadata = columns.chunk_metadata(footer.schema, group)
         chunk_rows = _rows_per_chunk(group.num_rows, list(metadata.values()))
-        groups.append(_RowGroup(group.num_rows, chunk_rows, _may_have_files(columns, metadata)))
+        groups.append(
+            _IndexedRowGroup(group.num_rows, chunk_rows, _may_have_files(columns, metadata))
+        )
     return groups
 
 

@@ -45,7 +45,7 @@ def reproduce_images(session: Session, layer: str, channels: Sequence[int]) -> R
     objectives = _name_objectives(layer, channels)
     words = [word for objective in objectives for word in ("--channel", objective)]
     call = f"convlens.maximize(model, {objectives}{session.seed_argument})"
-    return session.reproduction(["maximize", *words], call)
+    return session.reproducer.reproduction(["maximize", *words], call)
 
 
 async def layer_images(request: Request) -> Response:

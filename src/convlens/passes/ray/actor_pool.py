@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from convlens.errors import ConvlensError
+from convlens.passes.ray.batch_actor import BatchActor, library_versions, to_state
 from convlens.passes.ray.planner import Plan
-from convlens.passes.ray.worker import Worker, library_versions, to_state
 from convlens.passes.reducer import State
 
 _QUEUE = 2  # blocks that an actor has at a time: one that it processes, one that waits
@@ -210,7 +210,7 @@ class ActorPool:
             self._ray.kill(actor.handle)
             self._actors.remove(actor)
         options = {"num_cpus": self._plan.cpus, "num_gpus": self._plan.gpus}
-        start = self._ray.remote(Worker).options(max_restarts=0, max_task_retries=0, **options)
+        start = self._ray.remote(BatchActor).options(max_restarts=0, max_task_retries=0, **options)
         while len(self._actors) < count:
             handle = start.remote()
             opening = handle.open.remote(

@@ -22,7 +22,7 @@ import torch
 
 from convlens.data.datasets.arrow_batches import RayBatchDecoder
 from convlens.errors import ConvlensError, PhotoError
-from convlens.passes.job import FinishedBatches, Job
+from convlens.passes.job import FinishedBatches, PassJob
 from convlens.passes.ray.actor_pool import ActorPool, ActorResult
 from convlens.passes.ray.packing import pack
 from convlens.passes.ray.planner import DECODER_CPUS, Plan, make_plan
@@ -85,7 +85,7 @@ class RayEngine:
         """
         return ray_session(self.address)
 
-    def run(self, job: Job) -> Generator[FinishedBatches]:
+    def run(self, job: PassJob) -> Generator[FinishedBatches]:
         """Yield the batches of each state that an actor sends.
 
         Raises:
@@ -109,7 +109,7 @@ class RayEngine:
                 pool.shutdown()
 
     def _run_rounds(
-        self, ray: Any, job: Job, pool: ActorPool, plan: Plan
+        self, ray: Any, job: PassJob, pool: ActorPool, plan: Plan
     ) -> Generator[FinishedBatches]:
         remaining, state, num_processed = dict(job.spans), job.state, 0
         fruitless = 0
@@ -137,7 +137,7 @@ class RayEngine:
                 )
 
     def _run_round(
-        self, ray: Any, job: Job, pool: ActorPool, plan: Plan, spans: list[tuple[int, int]]
+        self, ray: Any, job: PassJob, pool: ActorPool, plan: Plan, spans: list[tuple[int, int]]
     ) -> Generator[ActorResult | None]:
         """Process some batches once: yield results of actors, and None for any other event."""
         with closing(self._decode_blocks(ray, job.source, plan, spans)) as blocks:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convlens.tracing.batch import Batch
+from convlens.tracing.batch import BatchDims
 from convlens.tracing.recording.node_names import NodeName
 from convlens.tracing.recording.recording import (
     FunctionCall,
@@ -124,7 +124,7 @@ def decode_trace(data: Mapping[str, Any], tensors: Mapping[str, Tensor], model_n
     )
     dims, shapes, pair_shapes, may_mix_images = data["batch"]
     of_two = {node: tuple(shape) for node, shape in pair_shapes}
-    batch = Batch(dict(dims), _shapes(shapes), of_two, may_mix_images)
+    batch = BatchDims(dict(dims), _shapes(shapes), of_two, may_mix_images)
     depends_on_batch, returns_probabilities = data["checks"]
     return Trace(model_name, recording, batch, depends_on_batch, returns_probabilities)
 

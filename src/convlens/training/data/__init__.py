@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from convlens.data.photos import SkippedPhoto
+from convlens.data.photos import SkippedPath
 from convlens.data.preprocessing import Preprocessing
 from convlens.data.training_data import DataForm, find_data_form
 from convlens.errors import ConvlensError
@@ -42,7 +42,7 @@ class _Contents:
     splits: Mapping[str, TrainingImages]
     labels: tuple[str, ...] | None = None
     preprocessing: Preprocessing | None = None
-    skipped: Sequence[SkippedPhoto] = ()
+    skipped: Sequence[SkippedPath] = ()
 
 
 def open_data(

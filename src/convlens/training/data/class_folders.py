@@ -12,7 +12,7 @@ from torch import Tensor
 
 from convlens.data.photo_decoder import PhotoDecoder
 from convlens.data.photo_files import find_photos
-from convlens.data.photos import SkippedPhoto
+from convlens.data.photos import SkippedPath
 from convlens.data.preprocessing import Preprocessing
 from convlens.data.training_data import no_class_folders
 from convlens.errors import ConvlensError, PhotoError
@@ -38,7 +38,7 @@ def read_class_folders(
     *,
     strict: bool,
     stream: bool | None = None,
-) -> tuple[dict[str, TrainingImages], tuple[str, ...], Preprocessing, list[SkippedPhoto]]:
+) -> tuple[dict[str, TrainingImages], tuple[str, ...], Preprocessing, list[SkippedPath]]:
     """Read the photos of a folder that holds one folder for each class.
 
     The folder may hold `train` and `test` (or `val`) instead, each with such folders. Photos are
@@ -63,7 +63,7 @@ def read_class_folders(
     """
     roots = _split_folders(folder)
     labels = tuple(path.name for path in _subfolders(roots["train"]))
-    left_out: list[SkippedPhoto] = []
+    left_out: list[SkippedPath] = []
     listed = {split: _list_photos(root, labels, left_out) for split, root in roots.items()}
     paths = [path for photos in listed.values() for path, _ in photos]
     if not paths:
@@ -149,12 +149,12 @@ def _is_output(folder: Path) -> bool:
 
 
 def _list_photos(
-    root: Path, labels: Sequence[str], left_out: list[SkippedPhoto]
+    root: Path, labels: Sequence[str], left_out: list[SkippedPath]
 ) -> list[tuple[Path, int]]:
     """The photos of each class with its number; what is left out of the folders is added."""
     photos = []
     left_out += [
-        SkippedPhoto(path, f"{path} holds results of convlens, and is no class")
+        SkippedPath(path, f"{path} holds results of convlens, and is no class")
         for path in sorted(filter(_is_output, _visible_folders(root)))
     ]
     for number, label in enumerate(labels):
@@ -166,7 +166,7 @@ def _list_photos(
             photos += [(path, number) for path in find_photos([folder], notify=sentences.append)]
         except ConvlensError:  # an empty class: `check_classes` warns about it
             continue
-        left_out += [SkippedPhoto(folder, sentence) for sentence in sentences]
+        left_out += [SkippedPath(folder, sentence) for sentence in sentences]
     return photos
 
 
@@ -191,11 +191,11 @@ def _decode_photos(
     progress: Callable[[int, int], None],
     *,
     strict: bool,
-) -> tuple[LabeledImages, dict[int, SkippedPhoto]]:
+) -> tuple[LabeledImages, dict[int, SkippedPath]]:
     """The photos that can be read, in memory, and those that cannot by their number."""
     height, width = decoder.preprocessing.size
     pixels = np.zeros((len(paths), height, width, len(decoder.mode)), np.uint8)
-    failed: dict[int, SkippedPhoto] = {}
+    failed: dict[int, SkippedPath] = {}
 
     def decode(index: int) -> None:
         try:
@@ -203,7 +203,7 @@ def _decode_photos(
         except PhotoError as error:
             if strict:
                 raise
-            failed[index] = SkippedPhoto(paths[index], str(error))
+            failed[index] = SkippedPath(paths[index], str(error))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow releases the GIL while it decodes
         for done, _ in enumerate(pool.map(decode, range(len(paths))), start=1):

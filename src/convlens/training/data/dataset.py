@@ -7,7 +7,7 @@ from functools import cached_property
 
 import torch
 
-from convlens.data.photos import SkippedPhoto
+from convlens.data.photos import SkippedPath
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
 from convlens.runtime.memory import available_memory
@@ -40,7 +40,7 @@ class Dataset:
     preprocessing: Preprocessing
     held_out: str
     validation_share: float | None = None
-    skipped: tuple[SkippedPhoto, ...] = ()
+    skipped: tuple[SkippedPath, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
     @property

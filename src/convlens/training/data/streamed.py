@@ -11,7 +11,7 @@ from torch import Tensor
 
 from convlens.data.datasets.read_ahead import BATCHES_AHEAD, batches_ahead, read_ahead
 from convlens.data.photo_decoder import PhotoDecoder
-from convlens.data.photos import SkippedPhoto
+from convlens.data.photos import SkippedPath
 from convlens.errors import ConvlensError, PhotoError
 from convlens.training.data.labeled_images import LabeledImages, PixelSums, digest, to_digests
 
@@ -110,7 +110,7 @@ def measure_photos(
     progress: Callable[[int, int], None],
     *,
     strict: bool,
-) -> tuple[StreamedImages, dict[int, SkippedPhoto]]:
+) -> tuple[StreamedImages, dict[int, SkippedPath]]:
     """Decode every photo once, and keep what is needed of it besides its pixels.
 
     Args:
@@ -129,7 +129,7 @@ def measure_photos(
     channels = len(decoder.mode)
     hashes = [bytes(16)] * len(paths)  # of those that cannot be read they are not used
     sums = PixelSums.zeros(len(paths), channels)
-    failed: dict[int, SkippedPhoto] = {}
+    failed: dict[int, SkippedPath] = {}
 
     def measure(number: int) -> None:
         try:
@@ -137,7 +137,7 @@ def measure_photos(
         except PhotoError as error:
             if strict:
                 raise
-            failed[number] = SkippedPhoto(paths[number], str(error))
+            failed[number] = SkippedPath(paths[number], str(error))
             return
         hashes[number] = digest(pixels)
         sums.set(number, PixelSums.of(torch.from_numpy(pixels)[None]))

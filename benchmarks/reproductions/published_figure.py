@@ -24,7 +24,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Reproduction:
+class PublishedFigure:
     """A published figure.
 
     Attributes:

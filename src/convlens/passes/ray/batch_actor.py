@@ -1,6 +1,6 @@
-"""The worker: an actor in another process that holds the network.
+"""An actor of Ray: another process that holds the network and processes batches.
 
-This module imports torch only inside its functions, because a worker process imports the module
+This module imports torch only inside its functions, because the process imports the module
 first and says then how OpenMP's threads wait (see `convlens.runtime.threads`).
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from convlens.passes.reducer import State
 
 
-class Worker:
+class BatchActor:
     """An actor: processes batches, and sends its state when it is asked to."""
 
     def open(self, packed: bytes, folder: str, device: str, threads: int) -> dict[str, str]:
