@@ -88,17 +88,6 @@ CALLS = {
         model, convlens.gradcam(model, images()), steps=2
     ),
 }
-# These do not run the network, or run it on fake tensors.
-LOOKING = {
-    "check_weights",
-    "compare_weights",
-    "filters",
-    "filters_over_training",
-    "filters_by_kind",
-    "fit_gabor",
-    "image_tensor",
-    "receptive_field",
-}
 # Not functions of a model.
 ELSEWHERE = {
     "CheckThresholds", "ConvlensError", "ConvlensWarning", "Direction", "GradCamOptions", "Model",

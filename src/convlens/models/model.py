@@ -324,8 +324,7 @@ class Model:
 
         Raises:
             ConvlensError: images that `check` refuses, several tensors of which any may hold the
-                class scores, or a network whose parameters are created
-                at its first run.
+                class scores, or a network whose parameters are created at its first run.
         """
         check_initialized(self.network)
         network = unwrap_network(self.network)

@@ -26,7 +26,6 @@ def masked_fill(x):
     return y
 
 
-SLOPES = torch.linspace(0.1, 0.4, 4).view(4, 1, 1)
 ACTIVATIONS = {
     "swish": lambda x: x * torch.sigmoid(x),
     "swish in place": lambda x: x.mul_(x.sigmoid()),

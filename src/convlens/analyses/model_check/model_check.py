@@ -1,6 +1,5 @@
 """`check`: whether a network is fed correctly, is intact, and keeps limits; for CI."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -49,8 +48,6 @@ from convlens.results.network_result import keep_warnings
 _EXAMINED = 64  # photos for the preprocessing, the channels and the agreement, at most
 _CLOSE = 0.1  # difference of two accuracies, on all photos and on those that are examined
 _BLACK = 0.05  # greatest value of a nearly black image, as a share of the span
-
-Progress = Callable[[str, int, int], None]
 
 
 @keep_warnings

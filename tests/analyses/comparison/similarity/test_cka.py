@@ -5,7 +5,10 @@ import torch
 
 import convlens
 from convlens import ConvlensError
-from convlens.analyses.comparison.similarity.centered_kernel_alignment import linear_cka
+from convlens.analyses.comparison.similarity.centered_kernel_alignment import (
+    cka_matrix,
+    gram_matrix,
+)
 from convlens.analyses.comparison.similarity.sampled_features import (
     sample_features,
     unrelated_orders,
@@ -34,6 +37,10 @@ def by_definition(first, second):
     x, y = centered(first), centered(second)
     norm = (sum_of_squares(x, x) * sum_of_squares(y, y)) ** 0.5
     return sum_of_squares(x, y) / norm
+
+
+def linear_cka(first, second):
+    return float(cka_matrix([gram_matrix(first)], [gram_matrix(second)]))
 
 
 @pytest.mark.parametrize(("first", "second"), [((9, 4), (9, 6)), ((12, 20), (12, 3))])

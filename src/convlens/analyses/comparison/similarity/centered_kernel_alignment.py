@@ -27,32 +27,23 @@ def gram_matrix(features: Tensor) -> Tensor:
     return gram / norm if norm > 0 else gram
 
 
-def linear_cka(first: Tensor, second: Tensor) -> float:
-    """Linear CKA of two features of the same samples; 0 where one of them does not vary.
-
-    Args:
-        first: `(n, p)`.
-        second: `(n, q)`.
-
-    Example:
-        >>> import torch
-        >>> features = torch.tensor([[0.0, 1.0], [2.0, 0.0], [1.0, 5.0]])
-        >>> round(linear_cka(features, 3 * features.flip(1)), 6)
-        1.0
-    """
-    return float((gram_matrix(first) * gram_matrix(second)).sum())
-
-
 def cka_matrix(
     first: Sequence[Tensor], second: Sequence[Tensor], order: Tensor | None = None
 ) -> Tensor:
-    """CKA of each pair of layers, float64 `(len(first), len(second))`.
+    """CKA of each pair of layers, float64 `(len(first), len(second))`; 0 for constant features.
 
     Args:
         first: Gram matrices `(n, n)` of the layers of the first network.
         second: those of the second network.
         order: int64 `(n,)`, another order of the samples of the second network; default: as they
             are.
+
+    Example:
+        >>> import torch
+        >>> features = torch.tensor([[0.0, 1.0], [2.0, 0.0], [1.0, 5.0]])
+        >>> grams = [gram_matrix(features)], [gram_matrix(3 * features.flip(1))]
+        >>> round(float(cka_matrix(*grams)), 6)
+        1.0
     """
     columns = [gram if order is None else gram[order][:, order] for gram in second]
     rows = torch.stack([gram.flatten() for gram in first])

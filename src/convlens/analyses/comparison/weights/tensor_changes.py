@@ -11,11 +11,6 @@ from torch import Tensor
 
 from convlens.wording import counted, enumerated
 
-KINDS = (
-    "equal", "precision", "order of filters", "order of inputs", "elements", "filters", "scaled",
-    "rounded", "values",
-)  # fmt: skip
-
 _MOST_ELEMENTS = 4  # that are named
 _FEW_FILTERS = 0.25  # share of the filters that may differ, for the others to count as kept
 _LEVELS = 127  # largest level of an 8-bit integer
@@ -25,11 +20,14 @@ _UNEXPLAINED_CHANGE = 0.01  # of the largest change, that a factor may leave
 
 
 def explain_change(before: Tensor, after: Tensor) -> tuple[str, str]:
-    """The kind of a change, one of `KINDS`, and the change in words.
+    """The kind of a change, and the change in words.
 
     Args:
         before: the tensor of the first network.
         after: the tensor of the second network, of the same shape.
+
+    Returns:
+        "equal", or a kind as `TensorChange` lists them; and words.
     """
     before, after = before.detach().cpu(), after.detach().cpu()
     if before.dtype == after.dtype and same_values(before, after):
