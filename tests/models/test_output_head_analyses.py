@@ -81,7 +81,7 @@ def test_sigmoids_at_each_pixel_have_areas_of_their_own():
             assert float(result.probabilities[image, class_index]) == pytest.approx(share, rel=1e-4)
 
 
-# the other views
+# other analyses
 
 
 def test_doctor_of_one_output_scores_its_own_probability():

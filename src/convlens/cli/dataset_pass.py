@@ -72,6 +72,7 @@ class PassInputs:
             labels_needed: whether the command needs labels, so that it ends in an error without
                 them, if possible before the model is loaded. Default: it does not.
             marker: name of a file by which an earlier result in the output folder is known.
+                Default: `result.json`.
 
         Raises:
             ConvlensError: as `find_dataset`, `check_resumable_folder`, `LabelSource.find`,

@@ -171,7 +171,8 @@ def output_folder(out: Path, *, marker: str = RESULT) -> Iterator[None]:
 
     Args:
         out: the folder.
-        marker: name of a file by which an earlier result in `out` is known.
+        marker: name of a file by which an earlier result in `out` is known. Default:
+            `result.json`.
 
     Raises:
         ConvlensError: another process writes to the folder, or it cannot be replaced.
@@ -204,7 +205,8 @@ def resumable_folder(
         out: folder of the result; claimed as by `output_folder`. None: nothing is written, so that
             there is no resume folder either.
         resume: whether to continue the pass that the folder belongs to.
-        marker: name of a file by which an earlier result in `out` is known.
+        marker: name of a file by which an earlier result in `out` is known. Default:
+            `result.json`.
 
     Raises:
         ConvlensError: as `output_folder`; if the resume folder exists and `resume` is false, or

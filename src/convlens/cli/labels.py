@@ -57,7 +57,7 @@ class LabelSource:
             path: CSV file of `--labels`, or None.
             photos: the photos.
             model: the options that name the model.
-            no_labels: whether `--no-labels` is given.
+            no_labels: whether `--no-labels` is given. Default: False.
 
         Raises:
             ConvlensError: a file that cannot be read, an entry that fits two photos, no entry that

@@ -19,7 +19,7 @@ def open_csv(path: str | Path, columns: Collection[str] = ()) -> Iterator["csv.D
     Args:
         path: file in UTF-8. Cells are separated by the one of comma, semicolon and tab that is most
             frequent in the header.
-        columns: names of the columns that are read, in lower case.
+        columns: names of the columns that are read, in lower case. Default: none.
 
     Yields:
         The rows, as dictionaries by the names in the header.

@@ -42,7 +42,7 @@ def unique_folder_names(paths: Sequence[str | Path], taken: Iterable[str] = ()) 
 
     Args:
         paths: paths of photos; a path that occurs twice gets two names.
-        taken: names that must not be used.
+        taken: names that must not be used. Default: none.
 
     Returns:
         One name for each path, as `file_name` writes it. Names are also different on a file

@@ -51,7 +51,7 @@ def add_color_bar(picture: Tensor, colors: Tensor, marks: Sequence[str], unit: s
         picture: uint8 `(H, W, 3)`.
         colors: uint8 `(h, w, 3)`, highest number on top, as `color_bar(upright=True)` makes it.
         marks: text of the lowest number, optionally of the middle, and of the highest.
-        unit: text below the bar.
+        unit: text below the bar; default: none.
 
     Returns:
         uint8 `(H', W', 3)`, extended on the right and, if the bar needs it, at the bottom.

@@ -71,6 +71,7 @@ def color_bar(
         length: pixels along the bar.
         thickness: pixels across the bar; default: 12.
         colors: the color map; gray, from black to white, is for each channel of a color filter.
+            Default: "diverging".
         upright: highest number on top; else on the right. Default: False.
 
     Returns:

@@ -59,7 +59,7 @@ def make_grid(
             tiles; smaller tiles are centered in their cells.
         columns: largest number of tiles in a row.
         gap: pixels between cells; there is no gap around the grid. Default: 2.
-        background: color of gaps and of free parts of cells.
+        background: color of gaps and of free parts of cells. Default: white.
 
     Returns:
         uint8 `(H, W, 3)`.

@@ -30,7 +30,7 @@ def wrap_text(text: str, width: int, *, bold: bool = False) -> list[str]:
     Args:
         text: the text.
         width: largest width of a line in pixels; a single word may be wider.
-        bold: measure bold letters.
+        bold: measure bold letters; default: False.
     """
     lines = []
     for paragraph in text.split("\n"):

@@ -30,7 +30,7 @@ def plot_orientations(
         strong: whether each dot is filled; the others are faint.
         names: names of the filled and of the faint dots, for the legend.
         limits: whether each frequency is at a bound, drawn as a square; default: none.
-        absent: a line about filters that are not drawn.
+        absent: a line about filters that are not drawn; default: none.
 
     Returns:
         uint8 `(H, W, 3)`.

@@ -152,9 +152,9 @@ def export_explorer(
     Args:
         model: the model; left untouched.
         out: the folder; an earlier export there is replaced.
-        photos: as for `explore`; the first 24 are exported.
-        labels: as for `explore`.
-        index: as for `explore`.
+        photos: as for `explore`, with the same default; the first 24 are exported.
+        labels: as for `explore`, with the same default.
+        index: as for `explore`; default: none.
         channels: number of channels of each layer that get a page: those whose greatest activation
             differs most between the photos. Default: 4.
         seed: as for `explore`. Default: 0.

@@ -80,7 +80,7 @@ class StaticSite:
 
         Args:
             address: the address.
-            exact: whether the same page in its first state is no answer.
+            exact: whether the same page in its first state is no answer. Default: it is one.
         """
         path, query = self._key(address)
         if path.startswith("/assets/") or path == f"/{LABELS}":

@@ -24,7 +24,7 @@ class StoppedError(Exception):
 
 @dataclass(eq=False)
 class Job:
-    """One computation.
+    """A computation, which all requests for its result share.
 
     Attributes:
         waiters: number of requests that wait for its result.

@@ -67,8 +67,8 @@ class PictureBudget:
 
         Args:
             pixels: uint8 `(H, W, 3)` or `(H, W)`.
-            exact: keep every pixel value.
-            side: side of the picture on the screen.
+            exact: keep every pixel value. Default: False.
+            side: side of the picture on the screen. Default: `SIDE`.
         """
         height, width = pixels.shape[:2]
         longest = max(height, width)

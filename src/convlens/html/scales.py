@@ -20,7 +20,7 @@ def overlaid(*, positive: bool = False) -> str:
     """The scale of signed maps that are laid over a photo, as they look over mid-gray.
 
     Args:
-        positive: the part from zero upwards.
+        positive: only the part from zero upwards. Default: the whole scale.
     """
     values = [0.0, 1.0] if positive else [-1.0, 0.0, 1.0]
     gray = torch.full((1, len(values), 3), 128, dtype=torch.uint8)

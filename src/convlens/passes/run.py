@@ -70,9 +70,10 @@ def run_reducer(
         reducer: reads the values at its nodes. Only its state is kept.
         source: the images, numbered from 0 in the order of the source.
         stage: name of the pass, passed on to `pass_options.progress`; default: `photos`.
-        pass_options: engine, batch size, resume folder and progress.
+        pass_options: engine, batch size, resume folder and progress. Default: `PassOptions()`.
         settings: everything else that decides the result, by name, as plain values (see
             `fingerprints.to_plain`). A resume folder with other settings is refused.
+            Default: none.
 
     Returns:
         The reducer's state after all images.
@@ -104,9 +105,10 @@ def run_pass(
         source: the images, numbered from 0 in the order of the source. Image n is always in the
             batch that begins at a multiple of the batch size.
         stage: name of the pass, passed on to `pass_options.progress`; default: `photos`.
-        pass_options: engine, batch size, resume folder and progress.
+        pass_options: engine, batch size, resume folder and progress. Default: `PassOptions()`.
         settings: everything else that decides the result, by name, as plain values (see
             `fingerprints.to_plain`). A resume folder with other settings is refused.
+            Default: none.
 
     Returns:
         The state of the work after all images.

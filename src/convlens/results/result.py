@@ -166,7 +166,8 @@ class Result:
         Args:
             listed: a tensor of at most so many values becomes nested lists. A larger one becomes
                 `{"shape", "dtype", "min", "max"}`, with the number of NaN as `"nan"` if there are
-                any. Numbers that JSON lacks become the texts "nan", "inf" and "-inf".
+                any. Numbers that JSON lacks become the texts "nan", "inf" and "-inf". Default:
+                `LISTED`.
         """
         return {name: to_plain_data(value, listed) for name, value in fields_of(self).items()}
 

@@ -42,7 +42,7 @@ def depends_on_batch(
         recording: of its network.
         on_image: indices of the nodes that depend on the image.
         images: `(1, C, H, W)` inside the bounds, as they were recorded.
-        may_mix_images: as of the `BatchDims` of the network.
+        may_mix_images: as of the `BatchDims` of the network. Default: False.
     """
     operations = [
         operation

@@ -158,7 +158,7 @@ def count_values(
     Args:
         trace: of the network.
         nodes: the nodes that are captured; the run ends after the last one.
-        gradient_nodes: those among them at which the autograd graph starts.
+        gradient_nodes: those among them at which the autograd graph starts. Default: none.
         start: the node at which the run begins, on every path from the image. Default: the image.
         streamed: whether what is captured is read at once and not kept. Default: it is kept.
 

@@ -83,7 +83,8 @@ def register_operation(
             once for rows and once for columns. Rules to reuse are in
             `convlens.tracing.receptive_field.rules`: `pointwise` for an operation that works on
             each element alone, `sliding_window(kernel_size, stride, padding, dilation)` for
-            windows, `combine_everything` for one that mixes all positions.
+            windows, `combine_everything` for one that mixes all positions. Default:
+            the built-in rule, if there is one.
         multiply_adds: maps an `OperationView` to the number of multiply-adds for one image.
             Default: PyTorch's own rule, or 0.
         layout: dimensions of the rows and the columns of its outputs, `(2, 3)` for `(N, C, h, w)`

@@ -128,7 +128,7 @@ class NumpyNoise(nn.Module):
         return x + 0.3 * torch.from_numpy(np.random.rand(*x.shape)).to(x)
 
 
-def test_a_sound_network_gives_no_cautions():
+def test_a_sound_network_gives_no_diagnostics():
     assert names(small()) == set()
     assert names(nn.Sequential(small(), nn.Softmax(1))) == set()  # known, and left out
 

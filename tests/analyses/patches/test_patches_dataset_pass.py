@@ -79,7 +79,7 @@ class TestSweep:
             ("photos", done, 24) for done in (0, 10, 20, 24)
         ]
 
-    def test_resumed_sweeps_are_whole(self, folder, tmp_path):
+    def test_resumed_passes_are_whole(self, folder, tmp_path):
         """A pass that was stopped and resumed counts each image once."""
         paths = sorted(folder.glob("*.png"))
         model = self.model()
@@ -119,7 +119,7 @@ class TestSweep:
         for name, tensor in expected.state.items():
             assert torch.equal(finished.state[name], tensor), name
 
-    def test_another_sweep_is_refused(self, folder, tmp_path):
+    def test_another_pass_is_refused(self, folder, tmp_path):
         paths = sorted(folder.glob("*.png"))[:8]
         model, resume_folder = self.model(), tmp_path / "kept"
         patches(model, paths, show=0, pass_options=PassOptions(resume_folder=resume_folder))

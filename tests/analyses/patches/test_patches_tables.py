@@ -103,7 +103,7 @@ class TestTables:
         }
         assert len(drawn) > 3
 
-    def test_two_names_of_one_value(self):
+    def test_two_names_of_one_node(self):
         """A block's last convolution and its shortcut are read at the same sum."""
         result = patches(
             wrap(network(), size=SIZE), images(4), layers=["left", "right"],
@@ -187,13 +187,15 @@ class TestTables:
         batch = images(12)
         model_trace = trace(model, batch)
         reducer = TopPatchesReducer(find_channel_sources(model_trace, None), top=3)
-        maps = {v: capture_nodes(model, model_trace, batch, [v])[v] for v in reducer.nodes}
+        maps = {
+            node: capture_nodes(model, model_trace, batch, [node])[node] for node in reducer.nodes
+        }
         order = torch.randperm(12, generator=torch.Generator().manual_seed(seed))
 
         def state(ids):
             part = reducer.initial_state()
-            for value in reducer.nodes:
-                reducer.update(part, value, maps[value][ids], ids)
+            for node in reducer.nodes:
+                reducer.update(part, node, maps[node][ids], ids)
             return part
 
         whole = state(torch.arange(12))

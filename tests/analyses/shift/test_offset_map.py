@@ -5,15 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from convlens import (
-    ConvlensError,
-    shift,
-    wrap,
-)
+from convlens import ConvlensError, shift, wrap
 from convlens.analyses.shift.offset_map import OffsetMap, map_offsets
-from convlens.analyses.shift.views import (
-    pad_squashed,
-)
+from convlens.analyses.shift.views import pad_squashed
 from convlens.drawing import color_bar, enlarge, sequential_colors
 from support.drawn import holds
 from support.shifted_networks import SIZE, fickle, images, photos

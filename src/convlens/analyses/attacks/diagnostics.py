@@ -73,9 +73,10 @@ def find_diagnostics(
         images: `(N, C, H, W)`.
         logits: `(N, classes)`, from which gradients were computed.
         zero_gradients: `(N,)`, the share of each image's gradient that is exactly 0.
-        logits_again: `(N, classes)` of a second evaluation, if there was one.
-        in_training_mode: whether the network was in training mode when it was passed in.
-        loss: E, "cross-entropy" or "margin".
+        logits_again: `(N, classes)` of a second evaluation; default: there was none.
+        in_training_mode: whether the network was in training mode when it was passed in;
+            default: False.
+        loss: E, "cross-entropy" or "margin"; default: "cross-entropy".
     """
     mostly_zero = int((zero_gradients > _MOSTLY_ZERO).sum())
     diagnostics = [

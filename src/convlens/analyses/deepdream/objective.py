@@ -65,7 +65,7 @@ def find_objective_node(
         layer: name of a layer or a node. None: the last convolution whose units see no more than
             the image.
         channel: a channel that the node must have, or None.
-        side: side of the layer.
+        side: side of the layer; default: "pre".
 
     Raises:
         ConvlensError: the layer, the channel or the side is unknown, or the layer gives no maps.
@@ -143,10 +143,10 @@ def activation_objective(
     """Return the function that sets DeepDream's error signal and computes its objective.
 
     Args:
-        channel: the only channel that counts; None for all.
+        channel: the only channel that counts; default: all.
         guide_features: `(C, P)`, features of a guide at P positions. Each position's error signal
             is then the guide's feature with the largest dot product with its activations, and the
-            objective is the sum of these dot products. None: the error signal is set to the
+            objective is the sum of these dot products. Default: the error signal is set to the
             activations themselves, and the objective is ½‖a‖².
     """
 

@@ -55,10 +55,11 @@ class TilePlan:
         Args:
             image: `(1, C, H, W)` inside the bounds.
             objective: gives the error signal and the objective for the activations of a tile.
-            gradient: zeros `(1, C, H, W)`, to which the gradient is added; None: no gradient is
+            gradient: zeros `(1, C, H, W)`, to which the gradient is added; default: no gradient is
                 computed.
-            is_interrupted: called before each tile; True stops the computation.
-            after_tile: called after each tile.
+            is_interrupted: called before each tile; True stops the computation. Default: it is
+                never stopped.
+            after_tile: called after each tile; default: not called.
 
         Returns:
             The objective; None if the computation was stopped.

@@ -94,7 +94,7 @@ def pool(maps: Tensor, kind: str = "max", window: int = 2, stride: int | None = 
 
     Args:
         maps: `(..., h, w)`.
-        kind: "max" or "average".
+        kind: "max" or "average"; default: "max".
         window: side of the windows, in cells; default: 2.
         stride: steps from window to window; default: the window's side.
 

@@ -99,8 +99,8 @@ def parse_objective(
         model: the model.
         trace: its trace, for images of its own size.
         objective: a text or a direction, as described at the top of this module.
-        class_score: what is maximized of a class.
-        side: side of layers.
+        class_score: what is maximized of a class; default: "logit".
+        side: side of layers; default: "post".
 
     Raises:
         ConvlensError: there is no such layer, channel or class (the message names the nearest

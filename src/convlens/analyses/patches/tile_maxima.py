@@ -24,7 +24,7 @@ class TileMaxima:
         Args:
             channels: number of channels C.
             width: number of columns of the map of the whole image.
-            most: the number k of units of each channel that are kept.
+            most: the number k of units of each channel that are kept; default: 1.
         """
         self._width, self._most = width, most
         self.values = torch.empty(0, channels, dtype=torch.float32)

@@ -48,11 +48,11 @@ class TopPatchesReducer:
 
         Args:
             channel_sources: from `find_channel_sources`, for images of the size of the data set.
-            top: number of activations of each channel.
-            per_image: greatest number of activations of one image.
-            statistics: also keep counts, a histogram and samples.
-            seed: seed of the samples.
-            extra_columns: further columns of each node's table.
+            top: number of activations of each channel; default: 9.
+            per_image: greatest number of activations of one image; default: 1.
+            statistics: also keep counts, a histogram and samples; default: True.
+            seed: seed of the samples; default: 0.
+            extra_columns: further columns of each node's table; default: none.
 
         Raises:
             ConvlensError: `top` or `per_image` is below 1.

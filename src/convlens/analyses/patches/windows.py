@@ -73,7 +73,7 @@ def find_window(field: Field, box: FieldBox, size: tuple[int, int], least: int =
         field: receptive field of the layer.
         box: the box to contain.
         size: height and width of the image.
-        least: pixels that the window's sides have at least.
+        least: pixels that the window's sides have at least; default: 1.
     """
     starts, lengths = [], []
     for axis, length in enumerate(size):

@@ -1,8 +1,8 @@
 """Distinctness: do predictions depend on which photo the network is given?
 
-A network becomes more confident when its inputs grow, whether it knows anything or not. If it knows
-nothing, it then is confident of the same few classes for all photos. So confidence alone is no
-evidence for a preprocessing: predictions also have to tell the photos apart.
+The confidence of a network grows with the magnitude of its inputs, also on inputs that it does not
+recognize. On those it predicts the same few classes for all photos. Confidence alone is therefore
+no evidence for a preprocessing: the predictions also have to differ between photos.
 """
 
 import torch

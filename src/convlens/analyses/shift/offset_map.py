@@ -137,7 +137,7 @@ def map_offsets(
             returns it; or an image `(1, C, H, W)`, which has circular shifts only.
         class_index: the class; default: the prediction for the center.
         protocol: "crop": windows from the upper left to the lower right corner; "circular": the
-            center rolled by up to half a margin each way.
+            center rolled by up to half a margin each way. Default: "crop".
         step: pixels from one offset to the next; default: 1.
 
     Returns:

@@ -53,10 +53,11 @@ class PoolingArithmetic(Result):
         Args:
             number: number of the shifted copy, from 1.
         """
-        return tuple(  # type: ignore[return-value] # three of them
+        cells, maxima, means = (
             int((maps[number] != maps[0]).sum())
             for maps in (self.values, self.maximum, self.average)
         )
+        return cells, maxima, means
 
     def summary(self) -> str:
         """What each shift changes, in words."""

@@ -21,7 +21,7 @@ def show_gradcams(result: "GradCams", out: Path, *, json: bool, channels: int = 
         result: what was computed.
         out: the folder that holds it.
         json: print the numbers of all photos as JSON instead.
-        channels: number of channels to list for each map.
+        channels: number of channels to list for each map; default: 0.
     """
     for reason in result.skipped.values():
         terminal.note(f"left out: {reason}")

@@ -148,9 +148,11 @@ def _build(
 
     Args:
         spec: the spec.
-        weights: False builds only the architecture, for other weights.
+        weights: False builds only the architecture, for other weights. Default: True.
         size: height and width of the images that a trained network will be given, in pixels.
-        class_names: path of the file with the labels that the model will have instead.
+            Default: those of its training.
+        class_names: path of the file with the labels that the model will have instead. Default:
+            none.
     """
     if spec.form == "name":
         spec = _find_library(spec.reference)

@@ -25,7 +25,8 @@ def allconv(
         channels: number of channels of the images.
         classes: number of logits.
         pooling: max (default), average or blur.
-        average: True, as the network has no fully connected layers that depend on the size.
+        average: True (default), as the network has no fully connected layers that depend on the
+            size.
 
     Returns:
         The network, in training mode, with the weights that torch draws for its layers.

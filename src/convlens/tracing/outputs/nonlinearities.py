@@ -193,7 +193,7 @@ class Nonlinearities:
         Args:
             output: index of the node.
             with_statistics: whether the function may use statistics (means, norms) of its input;
-                it then has to use one.
+                it then has to use one. Default: False.
         """
         operations: list[Operation] = []
         open_nodes = {output}
@@ -282,8 +282,9 @@ class Nonlinearities:
         Args:
             nonlinearity: the non-linearity.
             until: extend it as far as this node, the input of a module of which it is the output;
-                the result is None if it is no function of that node.
-            calls: without `until`, extend it by what is in the code of these module calls.
+                the result is None if it is no function of that node. Default: none.
+            calls: without `until`, extend it by what is in the code of these module calls. Default:
+                none.
         """
         while nonlinearity.input != until:
             operation = self._producers.get(nonlinearity.input)

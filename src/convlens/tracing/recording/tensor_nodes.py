@@ -54,7 +54,7 @@ class TensorNodes:
 
         Args:
             image: the network's input.
-            originals: the real tensors of fake ones, by the `id` of the fake one.
+            originals: the real tensors of fake ones, by the `id` of the fake one. Default: none.
         """
         self._originals = originals or {}
         self.constants: dict[int, Tensor] = {}

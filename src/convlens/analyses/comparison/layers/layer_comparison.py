@@ -66,7 +66,7 @@ def compare_layers(
         ConvlensError: a network does not run on the images, or gives no class scores.
 
     References:
-        The bound is the triangle inequality; the rounding errors are measured, not estimated.
+        The triangle inequality, with rounding errors that are measured: see the top of this module.
 
     Example:
         >>> import copy, torch, convlens

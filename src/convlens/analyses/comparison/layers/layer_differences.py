@@ -47,7 +47,10 @@ class LayerDifference(Result):
 
     @property
     def exceeds(self) -> bool:
-        """Whether the difference is greater than rounding errors explain; NaN and inf are."""
+        """Whether the difference is greater than rounding errors explain.
+
+        A difference of NaN or infinity is, unless all values are equal.
+        """
         if not isfinite(self.difference):
             return not self.equal
         return self.difference > self.rounding * _MARGIN

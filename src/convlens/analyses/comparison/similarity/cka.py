@@ -133,15 +133,7 @@ def plan_cka(
 ) -> tuple[tuple[tuple[ChannelSource, ...], tuple[ChannelSource, ...]], str]:
     """The layers that `cka` compares, and a sentence that states its cost; nothing runs.
 
-    Args:
-        first: as `cka`, as are the others.
-        second: the second model.
-        photos: the photos.
-        layers: names of layers of the first network.
-        second_layers: names of layers of the second network.
-        side: side of the layers that is read.
-        most_photos: greatest number of photos.
-        positions: number of positions in each photo.
+    The arguments and their defaults are those of `cka`.
 
     Raises:
         ConvlensError: as `cka`.
