@@ -1,29 +1,20 @@
-"""The receptive-field rule of each operation, and the rules of all but sliding windows.
+"""The receptive-field rule of each operation.
 
-A rule computes the pixel intervals of an operation's outputs from those of its inputs. The rules of
-convolution, pooling and interpolation are in `windows.py`.
+A rule computes the pixel intervals of an operation's outputs from those of its inputs. The rules
+themselves are in the other files of this package, except those of operations on single elements.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
-
 import torch
-from torch import Tensor
 from torch._ops import OpOverload
 
 from convlens.tracing.interval import (
     FieldRule,
     FieldView,
     PixelInterval,
-    combine_along,
     combine_everything,
-    drop_repetition,
-    map_bounds,
     merge_intervals,
-    update_spacing,
 )
-from convlens.tracing.receptive_field import indexing, sampling
+from convlens.tracing.receptive_field import combining, indexing, rearranging, sampling
 from convlens.tracing.receptive_field.storage import as_strided, write_through
 from convlens.tracing.receptive_field.windows import (
     adaptive_pooling,
@@ -98,195 +89,10 @@ def _identity(view: FieldView) -> list[PixelInterval | None]:
     return [view.interval(view.first_argument)]
 
 
-def _split_complex(view: FieldView) -> list[PixelInterval | None]:
-    """`view_as_real`: the two parts of each number have its interval."""
-    interval = view.interval("self")
-    return [interval and map_bounds(interval, lambda bound: bound.unsqueeze(-1))]
-
-
-def _join_complex(view: FieldView) -> list[PixelInterval | None]:
-    """`view_as_complex`: a number sees what its two parts see."""
-    interval = combine_along(view.interval("self"), [-1])
-    return [interval and map_bounds(interval, lambda bound: bound.squeeze(-1))]
-
-
 def _copy(view: FieldView) -> list[PixelInterval | None]:
     """`copy_` overwrites a tensor by another one, which may be broadcast."""
     view.used.update(view.operation.inputs)
     return [merge_intervals([view.interval("src")], len(view.output_shape))]
-
-
-def _rearrange(view: FieldView) -> list[PixelInterval | None]:
-    """The operation only moves elements, so it is applied to the bounds of their intervals."""
-    name = view.first_argument
-    interval, shape = view.interval(name), view.shape(name)
-    if interval is None:
-        return [None]
-
-    def move(tensor: Tensor) -> Sequence[Tensor]:
-        moved = rearrange(view.operation, tensor.expand(shape), view.output_shape)
-        return [drop_repetition(part) for part in ([moved] if isinstance(moved, Tensor) else moved)]
-
-    lows = move(interval.low)
-    highs = lows if interval.high is interval.low else move(interval.high)
-    return [
-        update_spacing(replace(interval, low=low, high=high), view.axis)
-        for low, high in zip(lows, highs, strict=True)
-    ]
-
-
-def rearrange(operation: Operation, tensor: Tensor, output_shape: tuple[int, ...]) -> Any:
-    """What an operation that only moves elements returns for another tensor of the same shape.
-
-    Args:
-        operation: such as `view` or `permute`.
-        tensor: instead of its first argument.
-        output_shape: shape of what it returns.
-    """
-    if operation.name in ("view", "_unsafe_view", "reshape", "_reshape_alias"):
-        return tensor.reshape(output_shape)
-    _, *others = operation.arguments.values()
-    return operation.function(tensor, *others)
-
-
-def _concatenate(view: FieldView) -> list[PixelInterval | None]:
-    """`cat` and `stack`: the intervals are concatenated as the tensors are."""
-    refs = [ref for ref in view["tensors"] if view.shapes[ref.node] != (0,)]
-    ndim = len(view.output_shape)
-    dim = (view["dim"] or 0) % ndim
-    intervals = [view.interval_of(ref.node) for ref in refs]
-    sizes = [view.shapes[ref.node][dim] if view.operation.name == "cat" else 1 for ref in refs]
-    if view.operation.name == "stack":
-        intervals = [
-            interval and map_bounds(interval, lambda tensor: tensor.unsqueeze(dim))
-            for interval in intervals
-        ]
-    local = [interval for interval in intervals if interval is not None and not interval.everywhere]
-    # What the parts have in common, from their first elements: along `dim` their lengths differ.
-    merged = merge_intervals(
-        [part and map_bounds(part, lambda bound: bound.narrow(dim, 0, 1)) for part in intervals],
-        ndim,
-    )
-    if not local or merged is None:
-        return [merged]
-    # A part that does not depend on the image, or sees the same everywhere, has no positions. It
-    # takes those of a local part.
-    filler = combine_along(local[0], [dim])
-    parts = [interval if interval in local else filler for interval in intervals]
-
-    def join(tensors: list[Tensor]) -> Tensor:
-        shape = list(torch.broadcast_shapes(*(t.narrow(dim, 0, 1).shape for t in tensors)))
-        pieces = [
-            tensor.expand(*shape[:dim], size, *shape[dim + 1 :])
-            for tensor, size in zip(tensors, sizes, strict=True)
-        ]
-        # If all parts are equal, the result is constant along the dimension.
-        equal = all(t.shape[dim] == 1 and torch.equal(t, tensors[0]) for t in tensors)
-        return tensors[0] if equal else torch.cat(pieces, dim)
-
-    low = join([part.low for part in parts if part is not None])
-    high = join([part.high for part in parts if part is not None])
-    return [update_spacing(replace(merged, low=low, high=high, everywhere=False), view.axis)]
-
-
-def _reduce(view: FieldView) -> list[PixelInterval | None]:
-    """A reduction (`mean`, `amax`, `sum`): the union along the reduced dimensions."""
-    name = view.first_argument
-    interval = view.interval(name)
-    if interval is None:
-        return [None]
-    dims = view["dim"]
-    ndim = len(view.shape(name))
-    dims = list(range(ndim)) if dims is None or dims == [] else dims
-    dims = [dims] if isinstance(dims, int) else list(dims)
-    reduced = combine_along(interval, dims)
-    assert reduced is not None
-    if len(view.output_shape) == ndim:
-        return [reduced]
-    dims = [dim % ndim for dim in dims]
-
-    def drop(bound: Tensor) -> Tensor:
-        # The two bounds may repeat along other dimensions.
-        return bound.reshape([size for dim, size in enumerate(bound.shape) if dim not in dims])
-
-    return [map_bounds(reduced, drop)]
-
-
-def _softmax(view: FieldView) -> list[PixelInterval | None]:
-    return [combine_along(view.interval(view.first_argument), [view["dim"]])]
-
-
-def _layer_norm(view: FieldView) -> list[PixelInterval | None]:
-    interval = view.interval("input")
-    dims = range(-len(view["normalized_shape"]), 0)
-    return [
-        merge_intervals([interval, combine_along(interval, list(dims))], len(view.output_shape))
-    ]
-
-
-def _group_norm(view: FieldView) -> list[PixelInterval | None]:
-    interval = view.interval("input")
-    ndim = len(view.output_shape)
-    return [merge_intervals([interval, combine_along(interval, list(range(1, ndim)))], ndim)]
-
-
-def _batch_norm(view: FieldView) -> list[PixelInterval | None]:
-    interval = view.interval("input")
-    if not (view["training"] or view["train"]):
-        return [interval]
-    ndim = len(view.output_shape)
-    return [merge_intervals([interval, combine_along(interval, list(range(ndim)))], ndim)]
-
-
-def _matrix_product(left: str, right: str) -> FieldRule:
-    """Matrix products: rows of `left` times columns of `right`, plus a bias or a further tensor."""
-
-    def rule(view: FieldView) -> list[PixelInterval | None]:
-        summands = [view.interval(name) for name in ("self", "bias") if name not in (left, right)]
-        rows = combine_along(view.interval(left), [-1])
-        columns = view.interval(right)
-        if columns is not None and columns.low.ndim > 1:
-            columns = combine_along(columns, [-2])
-        return [merge_intervals([rows, columns, *summands], len(view.output_shape))]
-
-    return rule
-
-
-def _linear(view: FieldView) -> list[PixelInterval | None]:
-    return [combine_along(view.interval("input"), [-1])]
-
-
-def _attention(view: FieldView) -> list[PixelInterval | None]:
-    query = combine_along(view.interval("query"), [-1])
-    key = combine_along(view.interval("key"), [-2, -1])
-    value = combine_along(view.interval("value"), [-2])
-    return [merge_intervals([query, key, value], len(view.output_shape))]
-
-
-def _pixel_shuffle(view: FieldView) -> list[PixelInterval | None]:
-    """`pixel_shuffle` and its inverse, applied to bounds as floats: they take no integers."""
-    interval, shape = view.interval("self"), view.shape("self")
-    if interval is None:
-        return [None]
-
-    def move(tensor: Tensor) -> Tensor:
-        arguments = [value for value in view.operation.arguments.values() if value != view["self"]]
-        return view.operation.function(tensor.expand(shape).double(), *arguments).long()
-
-    return [update_spacing(map_bounds(interval, move), view.axis)]
-
-
-def _gated_linear_unit(view: FieldView) -> list[PixelInterval | None]:
-    """A gated linear unit: one half of the elements times a function of the other half."""
-    interval, shape = view.interval("self"), view.shape("self")
-    if interval is None:
-        return [None]
-    dim = view["dim"] if view["dim"] is not None else -1
-    if interval.low.shape[dim] == 1 and interval.high.shape[dim] == 1:
-        return [interval]
-    low = torch.minimum(*interval.low.expand(shape).chunk(2, dim))
-    high = torch.maximum(*interval.high.expand(shape).chunk(2, dim))
-    return [replace(interval, low=low, high=high)]
 
 
 REARRANGING = (
@@ -320,30 +126,30 @@ _REDUCTIONS = (
     "nansum", "aminmax",
 )  # fmt: skip
 _RULES: dict[str, FieldRule] = {
-    **dict.fromkeys(REARRANGING, _rearrange),
+    **dict.fromkeys(REARRANGING, rearranging.move_elements),
     **dict.fromkeys(_IDENTITIES, _identity),
-    **dict.fromkeys(_REDUCTIONS, _reduce),
+    **dict.fromkeys(_REDUCTIONS, combining.reduce),
     "as_strided": as_strided,
-    "view_as_real": _split_complex,
-    "view_as_complex": _join_complex,
+    "view_as_real": rearranging.split_complex,
+    "view_as_complex": rearranging.join_complex,
     **dict.fromkeys(("copy",), _copy),
     **dict.fromkeys(_POINTWISE, pointwise),
-    **dict.fromkeys(("cat", "stack"), _concatenate),
-    **dict.fromkeys(("_softmax", "_log_softmax", "_safe_softmax"), _softmax),
-    **dict.fromkeys(("native_layer_norm", "_fused_rms_norm", "rms_norm"), _layer_norm),
-    **dict.fromkeys(("native_group_norm",), _group_norm),
+    **dict.fromkeys(("cat", "stack"), rearranging.concatenate),
+    **dict.fromkeys(("_softmax", "_log_softmax", "_safe_softmax"), combining.softmax),
+    **dict.fromkeys(("native_layer_norm", "_fused_rms_norm", "rms_norm"), combining.layer_norm),
+    **dict.fromkeys(("native_group_norm",), combining.group_norm),
     **dict.fromkeys(
         (
             "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
             "_native_batch_norm_legit_functional", "cudnn_batch_norm", "batch_norm",
             "_batch_norm_no_update", "_batch_norm_with_update",
         ),
-        _batch_norm,
+        combining.batch_norm,
     ),
-    **dict.fromkeys(("mm", "bmm"), _matrix_product("self", "mat2")),
-    "addmm": _matrix_product("mat1", "mat2"),
-    "baddbmm": _matrix_product("batch1", "batch2"),
-    "linear": _linear,
+    **dict.fromkeys(("mm", "bmm"), combining.matrix_product("self", "mat2")),
+    "addmm": combining.matrix_product("mat1", "mat2"),
+    "baddbmm": combining.matrix_product("batch1", "batch2"),
+    "linear": combining.linear,
     "bucketize": _identity,  # each element is looked up by itself
     **dict.fromkeys(
         (
@@ -351,7 +157,7 @@ _RULES: dict[str, FieldRule] = {
             "_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention",
             "_scaled_dot_product_fused_attention_overrideable",
         ),
-        _attention,
+        combining.attention,
     ),
     **dict.fromkeys(
         (
@@ -380,8 +186,8 @@ _RULES: dict[str, FieldRule] = {
          "replication_pad1d", "replication_pad2d", "replication_pad3d"),
         pad,
     ),
-    **dict.fromkeys(("pixel_shuffle", "pixel_unshuffle"), _pixel_shuffle),
-    "glu": _gated_linear_unit,
+    **dict.fromkeys(("pixel_shuffle", "pixel_unshuffle"), rearranging.pixel_shuffle),
+    "glu": combining.gated_linear_unit,
     **dict.fromkeys(
         ("new_zeros", "new_ones", "new_empty", "new_full", "new_empty_strided", "zeros_like",
          "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "zero"),
