@@ -2,9 +2,9 @@
 
 from collections.abc import Hashable
 
-from convlens.analyses.comparison.answers.answers import AnswerChanges
 from convlens.analyses.comparison.answers.answers import compare_answers as compare_models
 from convlens.analyses.comparison.answers.class_pairing import ClassPairing, pair_classes
+from convlens.analyses.comparison.answers.result import AnswerChanges
 from convlens.analyses.comparison.similarity.cka import cka, plan_cka
 from convlens.analyses.comparison.similarity.cka_result import Cka
 from convlens.data.sampling import spread

@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import convlens
-from convlens.analyses.patches.crop_check import TOLERANCE, UnitActivation, check_crops
+from convlens.analyses.patches.crop_check import UnitActivation, check_crops
+from convlens.analyses.patches.crop_check_result import TOLERANCE
 from convlens.tracing.selection import find_channel_sources
 
 SIZE = 24

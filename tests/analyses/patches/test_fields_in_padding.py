@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 import convlens
-from convlens.analyses.patches.crop_check import crop_field
-from convlens.analyses.patches.pictures import FRAME, TILE, draw_framed_image
+from convlens.analyses.patches.pictures import FRAME, TILE, crop_field, draw_framed_image
 from convlens.analyses.patches.windows import pixels_inside
 
 SIZE = 8

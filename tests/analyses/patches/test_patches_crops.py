@@ -9,8 +9,9 @@ from PIL import Image
 
 import convlens
 from convlens import load, patches, trace, wrap
-from convlens.analyses.patches.crop_check import CropCheck, UnitActivation, check_crops, crop_field
-from convlens.analyses.patches.pictures import draw_field
+from convlens.analyses.patches.crop_check import UnitActivation, check_crops
+from convlens.analyses.patches.crop_check_result import CropCheck
+from convlens.analyses.patches.pictures import crop_field, draw_field
 from convlens.analyses.patches.windows import field_box
 from convlens.capture.nodes import capture_nodes
 from convlens.tracing.selection import find_channel_sources

@@ -110,25 +110,19 @@ def fgsm(
     images = to_attackable(images)
     trace = trace_network(model, images)
     criterion = AttackCriterion(classes, labels, target, loss)
-    scores: list[Tensor] = []
-    largest: list[Tensor] = []
-    noise_logits, logits_again = None, None
     # By the network itself, so that the signs are the same with and without scores.
     gradient = loss_gradient(model, trace, images, criterion)
     signs, logits = gradient.signs, gradient.logits
-    if score:
-        to_score = len(images) * len(sizes) * (1 + control)
-        with fold_batch_norms() if to_score >= _LEAST_FOLDED else nullcontext():
+    scores: list[Tensor] = []
+    largest: list[Tensor] = []
+    noise_scores: list[Tensor] = []
+    to_score = len(images) * len(sizes) * (1 + control) if score else 0
+    with fold_batch_norms() if to_score >= _LEAST_FOLDED else nullcontext():
+        if score:
             scores, largest = _score_steps(model, trace, images, signs, sizes)
-            if control:
-                generator = torch.Generator().manual_seed(seed)
-                # Only where the gradient is not 0: the same pixels move, by the same amount.
-                bits = torch.randint(0, 2, images.shape, generator=generator, dtype=torch.int8)
-                noise_signs = bits.mul_(2).sub_(1).to(signs) * signs.abs()
-                noise_scores, _ = _score_steps(model, trace, images, noise_signs, sizes)
-                noise_logits = torch.stack(noise_scores).cpu()
-        if control:
-            logits_again = compute_logits_again(model, trace, images)
+        if score and control:
+            noise_scores, _ = _score_steps(model, trace, images, _draw_signs(signs, seed), sizes)
+    logits_again = compute_logits_again(model, trace, images) if score and control else None
     pixels = images[0].numel()
     zero_gradients = ((pixels - signs.abs().sum(dim=(1, 2, 3))) / pixels).cpu()
     adversarial_logits = torch.stack(scores).cpu() if score else None
@@ -151,7 +145,7 @@ def fgsm(
         bounds=model.bounds,
         logits=logits.float().cpu(),
         adversarial_logits=adversarial_logits,
-        noise_logits=noise_logits,
+        noise_logits=torch.stack(noise_scores).cpu() if noise_scores else None,
         largest_changes=torch.stack(largest).cpu() if score else None,
         diagnostics=find_diagnostics(
             model,
@@ -167,6 +161,13 @@ def fgsm(
         prediction_names=class_names(model.labels, predictions.tolist()),
         adversarial_names=adversarial_names,
     )
+
+
+def _draw_signs(signs: Tensor, seed: int) -> Tensor:
+    """Random signs where the gradient is not 0: the same pixels move, by the same amount."""
+    generator = torch.Generator().manual_seed(seed)
+    bits = torch.randint(0, 2, signs.shape, generator=generator, dtype=torch.int8)
+    return bits.mul_(2).sub_(1).to(signs) * signs.abs()
 
 
 def _score_steps(

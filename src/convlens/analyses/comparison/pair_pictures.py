@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.attacks.robustness import Robustness
-from convlens.analyses.comparison.answers.answers import AnswerPair, unique_names
+from convlens.analyses.comparison.answers.result import AnswerPair, unique_names
 from convlens.analyses.filters.filters import Filters
 from convlens.analyses.gradcam.result import GradCam
 from convlens.analyses.shift.shift import Shift

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from convlens.analyses.attacks.robustness import Robustness
 from convlens.analyses.comparison import pair_pictures
-from convlens.analyses.comparison.answers.answers import AnswerChanges, AnswerPair
+from convlens.analyses.comparison.answers.result import AnswerChanges, AnswerPair
 from convlens.analyses.comparison.explanations import HOW_TO_READ
 from convlens.analyses.comparison.layers.layer_differences import LayerDifferences
 from convlens.analyses.comparison.similarity.channel_matching_result import ChannelMatching

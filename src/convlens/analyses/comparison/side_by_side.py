@@ -8,7 +8,7 @@ from torch import Tensor
 
 from convlens.analyses.attacks.dataset_pass import robustness
 from convlens.analyses.attacks.robustness import Robustness
-from convlens.analyses.comparison.answers.answers import AnswerChanges, AnswerPair
+from convlens.analyses.comparison.answers.result import AnswerChanges, AnswerPair
 from convlens.analyses.comparison.photo_sample import PhotoSample, read_sample
 from convlens.analyses.filters.filters import Filters
 from convlens.analyses.filters.filters import filters as read_filters

@@ -152,6 +152,11 @@ def maximize(
         for batch in _batches(tasks, batch_size):
             if interrupted():
                 break
+
+            def after_step(step: int, count: int = len(batch)) -> bool:
+                report(len(results) * steps + count * step, total)
+                return interrupted()
+
             batch_tasks = [tasks[index] for index in batch]
             options = AscentOptions(
                 steps=steps,
@@ -160,24 +165,8 @@ def maximize(
                 total_variation=total_variation,
                 l2=l2,
             )
-
-            def after_step(step: int, count: int = len(batch)) -> bool:
-                report(len(results) * steps + count * step, total)
-                return interrupted()
-
-            outcomes, reason = ascend_once(
-                model,
-                batch_tasks,
-                Parameterization(
-                    parameterization,
-                    model.channels,
-                    *batch_tasks[0].crop_plan.size,
-                    bounds=model.bounds,
-                ),
-                options,
-                None if start_image is None else _starts(start_image, batch_tasks),
-                after_step,
-                preview,
+            outcomes, reason = _ascend_batch(
+                model, batch_tasks, parameterization, options, start_image, after_step, preview
             )
             results.update(zip(batch, outcomes, strict=True))
             stopped = stopped or reason
@@ -234,6 +223,23 @@ def _batches(tasks: Sequence[AscentTask], batch_size: int) -> Iterator[list[int]
     for group in groups.values():
         for first in range(0, len(group), batch_size):
             yield group[first : first + batch_size]
+
+
+def _ascend_batch(
+    model: Model,
+    tasks: Sequence[AscentTask],
+    kind: ParameterizationKind,
+    options: AscentOptions,
+    start_image: Tensor | None,
+    after_step: Callable[[int], bool],
+    preview: Callable[[Tensor], None] | None,
+) -> tuple[list[AscentResult], str]:
+    """The images of tasks that are optimized at once, and why they ended early; see `ascend`."""
+    parameterization = Parameterization(
+        kind, model.channels, *tasks[0].crop_plan.size, bounds=model.bounds
+    )
+    start = None if start_image is None else _starts(start_image, tasks)
+    return ascend_once(model, tasks, parameterization, options, start, after_step, preview)
 
 
 def _default_transforms(task: AscentTask) -> Transforms:

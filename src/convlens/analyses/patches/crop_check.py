@@ -1,4 +1,4 @@
-"""Crops of receptive fields, and the check that they are what activates a unit.
+"""The check that a unit has the same activation when it sees only its receptive field.
 
 The check replaces everything outside a unit's receptive field by the average and computes the
 activation again, which must stay the same. Where possible, it runs a window instead of the whole
@@ -15,6 +15,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from convlens.analyses.patches.crop_check_result import TOLERANCE, CropCheck
 from convlens.analyses.patches.windows import (
     FieldBox,
     Window,
@@ -28,16 +29,13 @@ from convlens.analyses.patches.windows import (
 from convlens.capture.tiles import capture_maps
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
-from convlens.results import Result
 from convlens.runtime.double_precision import clone_in_double_precision
 from convlens.runtime.guard import unwrap_network
 from convlens.runtime.precision import full_precision
 from convlens.tracing.memory import images_at_once
 from convlens.tracing.trace import Trace
-from convlens.wording import counted
 
 _MARGIN = 1.01  # of the bounds of normalized pixels
-TOLERANCE = 1e-5  # of the layer's root mean square: differences up to here are rounding
 
 _BATCH_SIZE = 32  # crops
 _SCALE_IMAGES = 8  # images from which the layer's root mean square is computed
@@ -71,106 +69,6 @@ class _FieldCrop:
     column: int
     box: FieldBox
     window: Window
-
-
-@dataclass(frozen=True, eq=False)
-class CropCheck(Result):
-    """Whether units have the same activation when they see only their receptive fields.
-
-    Attributes:
-        checked: number of units whose activation was computed again.
-        largest_difference: greatest difference of activation, in root mean squares of the layer;
-            None where nothing was checked.
-        global_units: number of units that see the whole image, which have no crop to check.
-        sees_whole_image: whether the layer also depends on the whole image by a global operation,
-            so that only its local field can be shown.
-        rounding: greatest difference of the layer's activations from those in double precision, on
-            the image of the unit that differs most, in root mean squares of the layer; 0 where the
-            differences are so small that it was not measured.
-    """
-
-    checked: int
-    largest_difference: float | None
-    global_units: int
-    sees_whole_image: bool
-    rounding: float = 0.0
-
-    @property
-    def holds(self) -> bool | None:
-        """Whether all differences are rounding; None where nothing was checked.
-
-        Two activations that are equal on paper differ by at most the sum of their two errors.
-        """
-        if self.largest_difference is None:
-            return None
-        return self.largest_difference <= max(TOLERANCE, 2 * self.rounding)
-
-    def short_summary(self) -> str:
-        """The result in a few words, for tables."""
-        if self.sees_whole_image:
-            return "local field only"
-        phrases = []
-        if self.holds is False:
-            phrases.append(
-                f"{self.checked} run again, one DIFFERS by {self.largest_difference:.1g} RMS"
-            )
-        elif self.holds:
-            phrases.append(f"{self.checked} the same")
-        if self.global_units:
-            phrases.append(f"{self.global_units} see the whole image")
-        return ", ".join(phrases)
-
-    def summary(self) -> str:
-        """The result in words."""
-        if self.sees_whole_image:
-            return "local field of a layer that also depends on the whole image: not checked"
-        parts = []
-        if self.largest_difference is not None:
-            verdict = "the same activation" if self.holds else "ANOTHER ACTIVATION"
-            within = (
-                f"within {self.largest_difference:.1g} of the layer's RMS"
-                if self.largest_difference
-                else "in every bit"
-            )
-            parts.append(f"{self.checked} crops run again alone give {verdict} ({within})")
-        if self.global_units:
-            units = counted(self.global_units, "unit")
-            see = "sees" if self.global_units == 1 else "see"
-            parts.append(f"{units} {see} the whole image, of which there is no crop")
-        return "; ".join(parts)
-
-
-def crop_field(image: Tensor, box: FieldBox) -> tuple[Tensor, Tensor]:
-    """Cut a receptive field from an image, with its padding.
-
-    On an axis on which the field contains the whole image, the padding is left out.
-
-    Args:
-        image: `(C, H, W)`.
-        box: the field.
-
-    Returns:
-        The crop `(C, h, w)`, zero in the padding; and bool `(h, w)`, true inside the image.
-    """
-    top, bottom, left, right = box
-    height, width = image.shape[1:]
-    if top <= 0 and bottom >= height - 1:
-        top, bottom = 0, height - 1
-    if left <= 0 and right >= width - 1:
-        left, right = 0, width - 1
-    crop = image.new_zeros(len(image), bottom - top + 1, right - left + 1)
-    inside = torch.zeros(crop.shape[1:], dtype=torch.bool)
-    rows = pixels_inside(top, bottom, 0, height - 1)
-    columns = pixels_inside(left, right, 0, width - 1)
-    if rows.start == rows.stop or columns.start == columns.stop:
-        return crop, inside
-    target = (
-        slice(rows.start - top, rows.stop - top),
-        slice(columns.start - left, columns.stop - left),
-    )
-    crop[:, *target] = image[:, rows, columns]
-    inside[target] = True
-    return crop, inside
 
 
 @full_precision()
@@ -237,20 +135,6 @@ def check_crops(
         global_units=len(units) - checked,
         sees_whole_image=False,
         rounding=rounding,
-    )
-
-
-def merge_crop_checks(checks: Sequence[CropCheck]) -> CropCheck:
-    """Combine several checks of one layer into one."""
-    differences = [
-        check.largest_difference for check in checks if check.largest_difference is not None
-    ]
-    return CropCheck(
-        checked=sum(check.checked for check in checks),
-        largest_difference=max(differences, default=None),
-        global_units=sum(check.global_units for check in checks),
-        sees_whole_image=any(check.sees_whole_image for check in checks),
-        rounding=max((check.rounding for check in checks), default=0.0),
     )
 
 

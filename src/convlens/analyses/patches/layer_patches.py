@@ -9,12 +9,8 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.patches import activation_statistics
-from convlens.analyses.patches.crop_check import (
-    CropCheck,
-    UnitActivation,
-    check_crops,
-    merge_crop_checks,
-)
+from convlens.analyses.patches.crop_check import UnitActivation, check_crops
+from convlens.analyses.patches.crop_check_result import CropCheck, merge_crop_checks
 from convlens.analyses.patches.pictures import draw_field, draw_framed_image
 from convlens.analyses.patches.result import ChannelPatches, LayerPatches
 from convlens.analyses.patches.top_k import NO_IMAGE

@@ -8,8 +8,7 @@ import torch
 from PIL import Image as PilImage
 from torch import Tensor
 
-from convlens.analyses.patches.crop_check import crop_field
-from convlens.analyses.patches.windows import FieldBox
+from convlens.analyses.patches.windows import FieldBox, pixels_inside
 from convlens.data.images import to_pixels
 from convlens.drawing import make_sheet
 
@@ -137,3 +136,36 @@ def _stripes(height: int, width: int) -> Tensor:
     is_dark = diagonal % 8 >= 4
     light, dark = (torch.tensor(color, dtype=torch.uint8) for color in _STRIPES)
     return torch.where(is_dark[..., None], dark, light)
+
+
+def crop_field(image: Tensor, box: FieldBox) -> tuple[Tensor, Tensor]:
+    """Cut a receptive field from an image, with its padding.
+
+    On an axis on which the field contains the whole image, the padding is left out.
+
+    Args:
+        image: `(C, H, W)`.
+        box: the field.
+
+    Returns:
+        The crop `(C, h, w)`, zero in the padding; and bool `(h, w)`, true inside the image.
+    """
+    top, bottom, left, right = box
+    height, width = image.shape[1:]
+    if top <= 0 and bottom >= height - 1:
+        top, bottom = 0, height - 1
+    if left <= 0 and right >= width - 1:
+        left, right = 0, width - 1
+    crop = image.new_zeros(len(image), bottom - top + 1, right - left + 1)
+    inside = torch.zeros(crop.shape[1:], dtype=torch.bool)
+    rows = pixels_inside(top, bottom, 0, height - 1)
+    columns = pixels_inside(left, right, 0, width - 1)
+    if rows.start == rows.stop or columns.start == columns.stop:
+        return crop, inside
+    target = (
+        slice(rows.start - top, rows.stop - top),
+        slice(columns.start - left, columns.stop - left),
+    )
+    crop[:, *target] = image[:, rows, columns]
+    inside[target] = True
+    return crop, inside

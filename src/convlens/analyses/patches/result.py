@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.patches import activation_statistics
-from convlens.analyses.patches.crop_check import CropCheck
+from convlens.analyses.patches.crop_check_result import CropCheck
 from convlens.analyses.patches.pictures import patch_row, side_by_side
 from convlens.data.sampling import spread
 from convlens.drawing import Panel, add_title, make_grid, picture_figure

@@ -84,36 +84,24 @@ def explore(
     model = load_model(arguments)  # before the imports that need torch
     others = [load_model(replace(arguments, model=spec)) for spec in with_ or ()]
     from convlens.explorer.explore import explore as start_explorer
+    from convlens.explorer.explore import export_explorer
 
     table = {} if no_labels else source.read_table(model)
     if index is not None and paths is not None:
         make_index(index, model, paths, table, seed=arguments.seed, quiet=arguments.quiet)
     if export is not None:
-        from convlens.explorer.explore import export_explorer
-
         with terminal.progress(quiet=arguments.quiet) as progress:
             page = export_explorer(
-                model,
-                export,
-                paths,
-                labels=table,
-                index=index,
-                channels=channels,
-                seed=arguments.seed,
-                notify=terminal.printer(quiet=arguments.quiet),
+                model, export, paths, labels=table, index=index, channels=channels,
+                seed=arguments.seed, notify=terminal.printer(quiet=arguments.quiet),
                 progress=progress,
-            )
+            )  # fmt: skip
         show_export(page, json=arguments.json)
         return
     explorer = start_explorer(
-        model,
-        paths,
-        labels=table,
-        index=index,
-        compare_with=others,
-        port=port,
+        model, paths, labels=table, index=index, compare_with=others, port=port,
         seed=arguments.seed,
-    )
+    )  # fmt: skip
     with contextlib.suppress(KeyboardInterrupt):
         show_explorer(
             explorer.url,

@@ -7,7 +7,7 @@ from convlens.cli import terminal
 from convlens.cli.folders import print_numbers, show_index
 
 if TYPE_CHECKING:
-    from convlens.analyses.comparison.answers.answers import AnswerChanges
+    from convlens.analyses.comparison.answers.result import AnswerChanges
     from convlens.analyses.comparison.result import Diff
 
 
