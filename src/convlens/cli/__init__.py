@@ -1,4 +1,24 @@
-"""The command line: `convlens COMMAND`. Nothing heavy is imported before a command runs."""
+"""The command line: `convlens COMMAND`. Nothing heavy is imported before a command runs.
+
+app.py            the application that commands are added to, and `--version`
+commands/         a file for each command: its options and its public call
+show/             what each command prints
+options.py        options that several commands share
+arguments.py      groups of options: those of all commands, those of all passes over photos
+checks.py         values of options, checked before torch is imported
+output_check.py   `--out`, `--draw` and `--overwrite`, checked then, too
+class_words.py    names of classes, checked as far as no torch is needed
+parsing.py        sizes, positions and lists of pixels
+matrices.py       small matrices of numbers, and paddings
+inputs.py         words of a command line as models, photos and folders
+labels.py         the labels of photos: a CSV file, or the names of folders
+dataset_pass.py   the steps before a pass and around it
+patches_index.py  the index of the explore command
+folders.py        the command line, the index and the numbers of a folder
+tables.py         tables within the width of a terminal
+terminal.py       results on standard output, progress on standard error
+remarks.py        remarks that are shown when a command has ended
+"""
 
 import atexit
 import codecs

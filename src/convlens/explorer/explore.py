@@ -77,7 +77,7 @@ def explore(
     port: int = PORT,
     seed: int = 0,
 ) -> Explorer:
-    """Start an explorer of a network in the background and return its address.
+    """Start an explorer of a network in the background, and return a handle with its address.
 
     The explorer shows photos with their receptive fields, Grad-CAM and feature maps, and the
     layers, channels and classes of the network. It answers on this machine only, and only to a

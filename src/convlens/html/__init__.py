@@ -3,11 +3,13 @@
 The report, the indexes of folders, notebooks and the explorer are built from these parts. The
 package knows no analysis: its functions take tensors and plain values.
 
-- `base.html.jinja` is the document, `macros.html.jinja` the parts inside it.
-- `styles/` holds the stylesheet in parts, `modules/` the ES modules.
-- `templates` loads all of these.
-- `numbers` writes numbers so that each names its place in the JSON file beside the document.
-- `pictures` turns pixels into images within a budget of bytes.
-- `scales` gives the colors of color bars, `charts` the coordinates of line charts.
-- `figures` turns matplotlib figures and formulas into SVG in the document's colors and fonts.
+`base.html.jinja` is the document and `macros.html.jinja` holds the parts inside it. The stylesheet
+is in parts in the folder `styles`, and the ES modules are in `modules`.
+
+templates.py  loads templates, stylesheet and ES modules
+numbers.py    numbers, each with its place in the JSON file beside the document
+pictures.py   pixels as pictures within a budget of bytes
+scales.py     the colors of color bars
+charts.py     the coordinates of line charts
+figures.py    matplotlib figures and formulas as SVG in the document's colors and fonts
 """

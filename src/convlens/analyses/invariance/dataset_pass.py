@@ -129,7 +129,7 @@ def invariance(
             pass_options=pass_options.in_subfolder("changes"),
             settings={"channels": None if channels is None else list(channels)},
         )  # fmt: skip
-    return _summarize(
+    return _make_result(
         model,
         channel_source,
         table,
@@ -152,7 +152,7 @@ def _images_to_change(
     return top_images
 
 
-def _summarize(
+def _make_result(
     model: Model,
     channel_source: ChannelSource,
     table: Mapping[str, Tensor],

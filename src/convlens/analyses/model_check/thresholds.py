@@ -78,7 +78,7 @@ def read_thresholds(path: str | Path) -> dict[str, float]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConvlensError(
             f"{path} is no TOML ({error}); write lines such as accuracy = 0.7"
-        ) from (error)
+        ) from error
     known = [field.name for field in fields(CheckThresholds)]
     for name in limits:
         if name not in known:

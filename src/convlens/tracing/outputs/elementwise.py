@@ -18,13 +18,13 @@ from convlens.tracing.receptive_field.rules import REARRANGING, find_rule, point
 from convlens.tracing.recording.recording import Operation, Recording
 from convlens.tracing.registry import registered_field_rule
 
-# They move elements, also into and out of the real and the imaginary part of complex numbers.
-# `LOOKUPS` move elements of their first input; with indices of the image, they read a table.
+# They move elements of their first input; with indices of the image, they read a table.
 LOOKUPS = frozenset({"index", "index_select", "gather", "embedding"})
 # They put several tensors together, each at its own elements.
 JOINING = frozenset({
     "cat", "stack", "copy", "write_through", "index_put", "scatter", "index_copy",
 })  # fmt: skip
+# They move elements, also into and out of the real and the imaginary part of complex numbers.
 MOVING = LOOKUPS | JOINING | {
     *REARRANGING, "complex", "view_as_real", "view_as_complex", "as_strided", "pixel_shuffle",
     "pixel_unshuffle",
