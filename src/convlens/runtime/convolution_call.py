@@ -77,6 +77,8 @@ class _CallFound(BaseException):
 
 
 class _Recorder(TorchDispatchMode):
+    """Keeps the arguments of the convolution with a number, and ends the run there."""
+
     def __init__(self, number: int) -> None:
         super().__init__()
         self.call: ConvolutionCall | None = None

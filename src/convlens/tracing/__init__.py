@@ -19,7 +19,7 @@ channel_names.py        names of channels and units
 capture_points.py       the name under which a node is captured
 gradient_stops.py       operations without a gradient
 unknown_operations.py   operations of which it is not known what they depend on
-left_out.py             why layers are left out
+left_out.py             why layers have no maps
 unfollowed.py           warnings where the trace cannot tell a layer's maps
 memory.py               the memory of a run
 image_parts.py          the parts in which a large batch runs

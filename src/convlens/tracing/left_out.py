@@ -1,7 +1,8 @@
-"""Why layers are left out where an analysis reads the maps of all convolutions."""
+"""Why layers have no maps: single ones, which an analysis leaves out, or all of a network."""
 
 from dataclasses import dataclass
 
+from convlens.tracing.convolutions import count_convolved_dims
 from convlens.tracing.recording.ancestors import find_ancestor_nodes
 from convlens.tracing.trace import Trace
 from convlens.wording import enumerated
@@ -59,6 +60,37 @@ def explain_lost_map(trace: Trace, node: int) -> str:
     if len(shape) != 4 or shape[2:] == (1, 1):
         return ""
     return _explain(trace, node)
+
+
+def explain_missing_maps(trace: Trace) -> str:
+    """Why a network has no maps, as far as its convolutions tell.
+
+    They run over one or three dimensions, after an operation at which positions are lost, or where
+    the images are mixed.
+
+    Returns:
+        The reason in words; empty for another reason.
+    """
+    lengths = count_convolved_dims(trace.recording)
+    if not lengths or 2 in lengths:
+        mapless = (
+            convolution.node
+            for convolution in trace.convolutions
+            if trace.spatial_dims(convolution.node) is None
+        )
+        return next(filter(None, (_explain_missing_map(trace, node) for node in mapless)), "")
+    dims = " and ".join(map(str, sorted(lengths)))
+    return (
+        f"its convolutions run over {dims} dimension{'' if lengths == {1} else 's'}, and maps have "
+        f"two, rows and columns, as torch.nn.Conv2d gives them"
+    )
+
+
+def _explain_missing_map(trace: Trace, node: int) -> str:
+    """Why a node is no map, as far as positions and images tell; empty for another reason."""
+    if node in trace.batch.dims:
+        return explain_lost_positions(trace, node)
+    return f"{trace.name(node)} {trace.describe_mixed_images(node)}"
 
 
 def explain_lost_positions(trace: Trace, node: int) -> str:

@@ -62,9 +62,8 @@ from torch import Tensor
 
 from convlens.errors import ConvlensError, suggest
 from convlens.tracing.channel_names import check_channel, parse_channel
-from convlens.tracing.convolutions import count_convolved_dims
 from convlens.tracing.dimensions import MapDims, channels_first
-from convlens.tracing.left_out import explain_lost_positions
+from convlens.tracing.left_out import explain_lost_positions, explain_missing_maps
 from convlens.tracing.recording.recording import Operation
 from convlens.tracing.sides import Sides, find_sides
 from convlens.tracing.trace import Trace
@@ -309,37 +308,6 @@ def side_of_node(trace: Trace, node: int) -> Side:
     if trace.structure.is_post(node):
         return "post"
     return "pre" if trace.structure.is_pre(node) else "output"
-
-
-def explain_missing_maps(trace: Trace) -> str:
-    """Why a network has no maps, as far as its convolutions tell.
-
-    They run over one or three dimensions, after an operation at which positions are lost, or where
-    the images are mixed.
-
-    Returns:
-        The reason in words; empty for another reason.
-    """
-    lengths = count_convolved_dims(trace.recording)
-    if not lengths or 2 in lengths:
-        mapless = (
-            convolution.node
-            for convolution in trace.convolutions
-            if trace.spatial_dims(convolution.node) is None
-        )
-        return next(filter(None, (_explain_missing_map(trace, node) for node in mapless)), "")
-    dims = " and ".join(map(str, sorted(lengths)))
-    return (
-        f"its convolutions run over {dims} dimension{'' if lengths == {1} else 's'}, and maps have "
-        f"two, rows and columns, as torch.nn.Conv2d gives them"
-    )
-
-
-def _explain_missing_map(trace: Trace, node: int) -> str:
-    """Why a node is no map, as far as positions and images tell; empty for another reason."""
-    if node in trace.batch.dims:
-        return explain_lost_positions(trace, node)
-    return f"{trace.name(node)} {trace.describe_mixed_images(node)}"
 
 
 def check_side(side: str) -> Side:

@@ -18,10 +18,10 @@ from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.runtime.guard import unwrap_network
 from convlens.tracing.channel_names import check_layer
+from convlens.tracing.left_out import explain_missing_maps
 from convlens.tracing.outputs.structure import FinalLayer
 from convlens.tracing.recording.node_names import NodeName
 from convlens.tracing.recording.recording import FunctionCall, ModuleRun, Operation
-from convlens.tracing.selection import explain_missing_maps
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 from convlens.tracing.unfollowed import describe_layers_without_maps

@@ -15,10 +15,9 @@ from convlens.capture.nodes import capture_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.tracing.channel_names import check_channel
-from convlens.tracing.left_out import find_left_out
+from convlens.tracing.left_out import explain_missing_maps, find_left_out
 from convlens.tracing.selection import (
     Side,
-    explain_missing_maps,
     find_channel_sources,
     select_layer,
 )

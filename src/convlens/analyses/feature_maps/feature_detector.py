@@ -18,7 +18,7 @@ from convlens.results.network_result import keep_warnings
 from convlens.runtime.convolution_call import ConvolutionCall, find_convolution_call
 from convlens.tracing.channel_names import check_channel, check_position, match_channel
 from convlens.tracing.convolutions import Convolution
-from convlens.tracing.selection import explain_missing_maps
+from convlens.tracing.left_out import explain_missing_maps
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 

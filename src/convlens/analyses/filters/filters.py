@@ -25,8 +25,8 @@ from convlens.models.model import Model
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.channel_names import check_channel
+from convlens.tracing.left_out import explain_missing_maps
 from convlens.tracing.recording.recording import Operation
-from convlens.tracing.selection import explain_missing_maps
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 from convlens.wording import counted

@@ -105,7 +105,7 @@ def find_better(variants: Sequence[VariantScore], *, labeled: bool) -> VariantSc
         labeled: whether the photos were scored by labels.
     """
     better = _list_better(variants, labeled=labeled)
-    return next((variant for variant in better if _knows_something(variant, labeled=labeled)), None)
+    return next((variant for variant in better if _is_informative(variant, labeled=labeled)), None)
 
 
 def _list_better(variants: Sequence[VariantScore], *, labeled: bool) -> list[VariantScore]:
@@ -125,11 +125,11 @@ def _limits(*, labeled: bool) -> tuple[float, float]:
     return _SMALLEST_CONFIDENCE_GAIN, _CONFIDENCE_SIGNIFICANCE
 
 
-def _knows_something(variant: VariantScore, *, labeled: bool) -> bool:
-    """Whether a network knows enough with a variant for its gain to mean anything.
+def _is_informative(variant: VariantScore, *, labeled: bool) -> bool:
+    """Whether the predictions with a variant are good enough for its gain to mean anything.
 
-    A sure network that knows nothing gains much by being less sure. With labels, it has to do
-    better than by guessing; without, it has to tell the photos apart.
+    A confident network that recognizes nothing gains much where it is less confident. With labels,
+    predictions have to be better than a guess; without, they have to differ between photos.
     """
     if not labeled:
         return (variant.distinctness or 0.0) >= _DISTINCT

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from numbers import Integral
 
 from convlens.errors import ConvlensError
+from convlens.tracing.left_out import explain_missing_maps
 from convlens.tracing.recording.node_names import NodeName
 from convlens.tracing.recording.recording import Operation
-from convlens.tracing.selection import explain_missing_maps
 from convlens.tracing.trace import Trace
 
 Offset = tuple[int, int]

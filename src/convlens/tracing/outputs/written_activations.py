@@ -45,6 +45,8 @@ def match_written_activation(
 
 
 class _Matcher:
+    """Matches the operations before a node with each way to write an activation."""
+
     def __init__(
         self, producers: Mapping[int, Operation], shapes: tuple[tuple[int, ...], ...]
     ) -> None:
