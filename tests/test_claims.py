@@ -62,7 +62,7 @@ def _new_process(monkeypatch):
     monkeypatch.setattr(claims, "_cleared", set())
 
 
-def test_the_second_process_is_told(tmp_path):
+def test_a_second_process_is_refused(tmp_path):
     out = tmp_path / "out"
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, str(out), "wait"],
@@ -80,7 +80,7 @@ def test_the_second_process_is_told(tmp_path):
     assert names(tmp_path) == ["another", "out"]
 
 
-def test_another_thread_is_told_and_the_same_one_is_not(tmp_path):
+def test_another_thread_is_refused_and_the_same_one_is_not(tmp_path):
     errors = []
 
     def second():

@@ -15,7 +15,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-class TestWhole:
+class TestAtomicFile:
     def test_replaces_only_at_the_end(self, tmp_path):
         target = tmp_path / "page.html"
         target.write_text("old")
@@ -66,7 +66,7 @@ class TestWhole:
         assert (tmp_path / "file").read_text() == "new"
 
 
-class TestWholeFolder:
+class TestAtomicFolder:
     @pytest.mark.parametrize("name", ["notes.txt", "deep/er/IMG_1.JPG", "run.ipynb"])
     def test_what_somebody_put_there_is_not_lost(self, tmp_path, name):
         target = tmp_path / "result"

@@ -134,7 +134,7 @@ class TestWords:
 
 
 class TestFolder:
-    def test_there_and_back(self, tmp_path):
+    def test_saved_and_loaded(self, tmp_path):
         saved = outer()
         saved.save(tmp_path / "result")
         for cls in (Outer, Result):

@@ -54,7 +54,7 @@ class TestPatches:
         assert status == 0
         assert not (here / "p.unfinished").exists()
 
-    def test_a_place_that_cannot_be_written_is_told_before_the_work(
+    def test_a_place_that_cannot_be_written_is_reported_before_the_work(
         self, here, convlens, monkeypatch
     ):
         def never(*_, **__):

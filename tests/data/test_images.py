@@ -118,7 +118,7 @@ class TestPixels:
         assert torch.allclose(signed, torch.linspace(-1, 1, 256), atol=1e-6)
 
     @pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (-2.1, 2.6)])
-    def test_there_and_back(self, bounds):
+    def test_saved_and_loaded(self, bounds):
         ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
         pixels = to_pixels(to_tensor(Image.fromarray(ramp), bounds), bounds)
         assert pixels.dtype == torch.uint8

@@ -143,7 +143,7 @@ class TestGrid:
 
 
 class TestOverlay:
-    def test_zero_leaves_the_photo_in_grey(self):
+    def test_zero_leaves_the_photo_in_gray(self):
         photo = torch.tensor([[[255, 0, 0], [0, 255, 0], [10, 10, 10]]], dtype=torch.uint8)
         picture = overlay(photo, torch.zeros(1, 3), 1.0)
         assert picture.tolist() == [[[76] * 3, [150] * 3, [10] * 3]]

@@ -107,7 +107,7 @@ def test_a_maximized_image_comes_as_events(explorer, address, objective):
     assert again[-1] == events[-1]
 
 
-def test_a_fault_in_a_stream_is_told_as_one(explorer, monkeypatch, capsys):
+def test_a_fault_in_a_stream_is_reported_as_one(explorer, monkeypatch, capsys):
     def fail(*_, **__):
         raise RuntimeError("of convlens")
 

@@ -224,7 +224,7 @@ def test_a_photo_that_is_chosen_gets_a_page_and_another_file_a_sentence(visit, t
     assert "not an image" in page.locator(".drop .failure").inner_text()
 
 
-def test_a_refusal_is_told_in_the_status_line_and_the_page_stays(visit):
+def test_a_refusal_is_reported_in_the_status_line_and_the_page_stays(visit):
     page = visit()
     page.context.clear_cookies()
     page.locator(".photo-tiles a").first.click()

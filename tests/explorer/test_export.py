@@ -111,7 +111,7 @@ def test_a_channel_has_the_command_and_the_evidence_of_its_own(exported):
         assert f"Evidence: {check.summary()}." in text
 
 
-def test_progress_is_told_for_each_layer_and_page(exported):
+def test_progress_is_reported_for_each_layer_and_page(exported):
     folder, *_, progress = exported
     pages = len(list(folder.rglob("index.html")))
     assert progress == [

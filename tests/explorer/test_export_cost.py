@@ -22,7 +22,7 @@ FIRST = r"(\d+) pages: about \d+ MB and \d+ (?:s|min), estimated from one forwar
 SECOND = r"measured on some pages of each kind: about \d+ MB and \d+ (?:s|min) are left"
 
 
-def test_the_cost_is_told_before_the_search_and_before_any_page(tmp_path, monkeypatch):
+def test_the_cost_is_reported_before_the_search_and_before_any_page(tmp_path, monkeypatch):
     messages: list[Any] = []
 
     async def search(*_):

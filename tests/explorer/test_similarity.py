@@ -25,7 +25,7 @@ def offer(running, layer):
 
 
 @pytest.mark.parametrize("layer", ["", "2/add"])
-def test_the_cost_is_told_before_and_the_numbers_are_those_of_the_library(running, layer):
+def test_the_cost_is_reported_before_and_the_numbers_are_those_of_the_library(running, layer):
     costs = []
     others = ["0", "2.conv", "2/add"]  # all of the small network, the one of the same name too
     layers: dict[str, Any] = {"layers": [layer], "second_layers": others} if layer else {}

@@ -54,7 +54,7 @@ def test_prepare_fills_the_bounds():
     torch.testing.assert_close(signed, images / 127.5 - 1, rtol=0, atol=1e-6)
 
 
-def test_prepare_gives_one_grey_channel():
+def test_prepare_gives_one_gray_channel():
     images = identity(channels=1).prepare(gray_levels())
     gray = torch.from_numpy(np.array(gray_levels("L"))) / 255
     torch.testing.assert_close(images, gray[None, None], rtol=0, atol=1e-7)

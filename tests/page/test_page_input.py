@@ -129,7 +129,7 @@ def test_photos_are_needed(tmp_path):
 # other networks
 
 
-def test_a_grey_network_gives_a_page(tmp_path, photos):
+def test_a_network_for_gray_images_gives_a_page(tmp_path, photos):
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(1, 4, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(576, 10)

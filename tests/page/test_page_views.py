@@ -180,7 +180,7 @@ def test_gabor_fits_stand_beside_the_filters(tmp_path, photos):
     assert f"convlens.fit_gabor(model, null_size={gabor.NOISE}, seed=0)" in text
 
 
-def test_simple_and_complex_channels_are_told(demo, text):
+def test_simple_and_complex_channels_are_counted(demo, text):
     """Of a few layers with small fields, the first among them, as the view counts them."""
     layers = demo.sections["simple_complex"].layers
     assert layers[0].layer == "conv_stem"

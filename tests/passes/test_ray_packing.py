@@ -24,7 +24,7 @@ pytest_plugins = "support.ray_cluster"
 pytestmark = RAY_WARNINGS
 
 
-class TestWhatTravels:
+class TestPacking:
     def test_bytes_do_not_grow_with_the_photos(self, cluster):
         """Each actor sends its state so often, however many there are."""
         for total in (64, 256):

@@ -18,7 +18,7 @@ def nodes(*machines):
     return SimpleNamespace(nodes=lambda: result)
 
 
-class TestThePlan:
+class TestPlan:
     def test_chosen_from_the_resources(self):
         small = make_plan(nodes((2, 0, True)), None, 1, gpu=False)
         assert (small.actors, small.threads, small.gpus) == (2, 1, 0)

@@ -19,7 +19,7 @@ pytest_plugins = "support.ray_cluster"
 pytestmark = RAY_WARNINGS
 
 
-class TestTheSameResult:
+class TestSameResult:
     @pytest.mark.parametrize(
         "engine",
         [RayEngine(actors=1, block=3, handovers=1), RayEngine(actors=2, block=1, handovers=3)],

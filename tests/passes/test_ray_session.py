@@ -18,7 +18,7 @@ pytest_plugins = "support.ray_cluster"
 pytestmark = RAY_WARNINGS
 
 
-class TestTheSession:
+class TestSession:
     def test_nothing_is_reported(self, cluster):
         from ray._common.usage import usage_lib
 

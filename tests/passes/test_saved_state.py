@@ -81,7 +81,7 @@ def test_a_state_of_other_tensors_is_refused(folder, state):
 
 
 @pytest.mark.slow
-def test_another_process_is_told(tmp_path):
+def test_another_process_is_refused(tmp_path):
     code = (
         "import sys\nfrom pathlib import Path\n"
         "from convlens.passes.saved_state import claim_saved_state\n"
@@ -101,7 +101,7 @@ def test_another_process_is_told(tmp_path):
         other.communicate("\n")
 
 
-class TestSuccessor:
+class TestInterruptedEnd:
     """A state is all there is of a run until its result is complete."""
 
     @pytest.fixture

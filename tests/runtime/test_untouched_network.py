@@ -10,7 +10,7 @@ from support.guarded_networks import assert_untouched, small_network, state, use
 from support.public_functions import CALLS, NAMES, SIZE, WRITING, call
 
 
-def test_this_file_knows_every_public_function():
+def test_every_public_function_is_called_here():
     assert {*CALLS, *WRITING} >= set(NAMES)
 
 

@@ -64,7 +64,7 @@ def differs_beside_another(network):
 
 @pytest.mark.filterwarnings("ignore:.*(which runs later|may be the non-linearity)")
 @pytest.mark.parametrize("name", DEPENDENT)
-def test_dependence_is_told_by_every_analysis_and_in_results(name):
+def test_dependence_is_reported_by_every_analysis_and_in_results(name):
     network = network_with(DEPENDENT[name])
     assert differs_beside_another(network)
     model = convlens.wrap(network, size=SIZE)

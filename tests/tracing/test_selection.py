@@ -255,7 +255,7 @@ def test_a_child_module_goes_before_a_second_output():
     assert sides(model_trace, "two.1") == three("two.1", "two.1", "two/relu")
 
 
-class TestText:
+class TestNamesOfChannels:
     @pytest.mark.parametrize(
         ("text", "expected"),
         [

@@ -186,7 +186,7 @@ def test_refused_images_do_not_spoil_the_trace_of_good_ones():
     assert anatomy(model).layers[0].output == (1, 4, SIZE, SIZE)
 
 
-def test_images_of_a_wrong_shape_are_told_by_their_shape():
+def test_images_of_a_wrong_shape_are_reported_by_their_shape():
     model = wrap(nn.Sequential(conv(3, 4), nn.ReLU(), Head()), size=SIZE)
     for shape in ((2, 1, SIZE, SIZE), (5, SIZE, SIZE)):
         with pytest.raises(ConvlensError, match="images of shape"):

@@ -14,7 +14,7 @@ from convlens.training.normalization import mean_and_std
 pytest_plugins = "support.trained_runs"
 
 
-class TestPieces:
+class TestAugmentation:
     def test_shifts_against_a_loop(self):
         images = torch.rand(4, 2, 5, 6)
         down, right = torch.tensor([2, -1, 0, 5]), torch.tensor([-3, 1, 0, 0])

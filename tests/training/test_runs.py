@@ -126,7 +126,7 @@ def test_weights_of_another_network(run, tmp_path):
         load(tmp_path)
 
 
-class TestGrowth:
+class TestFiltersOverTraining:
     def test_filters_are_those_of_the_checkpoints(self, run):
         grown = filters_over_training(load_checkpoints(run))
         assert grown.steps == (0, 2, 9)

@@ -197,7 +197,7 @@ class TestFolder:
         assert open_data(folder, size=(20, 30)).size == (20, 30)
         assert open_data(folder, size=20).size == (20, 20)
 
-    def test_all_grey_stays_grey(self, tmp_path):
+    def test_all_gray_stays_gray(self, tmp_path):
         for label in "ab":
             for number in range(2):
                 write_photo(tmp_path / label / f"{number}.png", mode="L")

@@ -181,7 +181,7 @@ def test_what_is_drawn_is_the_images_own():
     assert set(random_signs(batch, ids, 0).unique().tolist()) == {-1.0, 1.0}
 
 
-def test_photos_without_a_label_and_damaged_ones_are_told(tmp_path):
+def test_photos_without_a_label_and_damaged_ones_are_reported(tmp_path):
     generator = np.random.default_rng(0)
     paths = [tmp_path / f"{number}.png" for number in range(5)]
     for path in paths:

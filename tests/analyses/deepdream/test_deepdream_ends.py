@@ -63,7 +63,7 @@ def test_nan_from_the_first_step_on_is_an_error():
         dream(wrap(Fragile(0.0), size=24), photo(), layer="/mul", octaves=2, steps=3)
 
 
-def test_a_channel_that_nothing_moves_is_told():
+def test_a_channel_that_nothing_moves_is_reported():
     wrapped = small_model()
     with torch.no_grad():
         wrapped.network[0].weight.zero_()
@@ -85,7 +85,7 @@ def test_a_channel_that_nothing_moves_is_told():
         ({"layer": "4", "octaves": 9}, "give at least 111 pixels on the longer side"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(options, words):
+def test_what_is_wrong_is_reported_in_one_line(options, words):
     with pytest.raises(ConvlensError, match=words) as caught:
         dream(small_model(), photo(), **options)
     assert "\n" not in str(caught.value)
@@ -100,7 +100,7 @@ def test_the_least_size_will_do():
         dream(wrapped, photo(92, 110), layer="4", octaves=9, steps=1)
 
 
-def test_an_interrupt_after_the_last_step_is_told():
+def test_an_interrupt_after_the_last_step_is_reported():
     def progress(done, total):
         if done == total:
             signal.raise_signal(signal.SIGINT)

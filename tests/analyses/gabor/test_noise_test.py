@@ -272,7 +272,7 @@ class TestFitGabor:
         assert result.format_value("sigma_along", 1, ".1f") == "≥10.5"
         assert result.waves == (1,)
 
-    def test_small_stems_cannot_be_told(self):
+    def test_small_filters_cannot_be_judged(self):
         result = fit_gabor(network(torch.randn(8, 3, 3, 3)))
         assert result.verdicts == (UNDECIDED,) * 8
         assert "3 x 3 weights are too few to judge" in result.summary()

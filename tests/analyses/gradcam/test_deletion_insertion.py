@@ -79,7 +79,7 @@ def test_orders_that_are_alike_to_two_digits_do_not_beat_one_another(areas, beat
     assert beats_controls(torch.tensor([areas])).tolist() == [beaten]
 
 
-def test_a_map_that_knows_beats_both():
+def test_a_map_of_the_only_cause_beats_both_controls():
     """Class 1 depends on one corner alone; the map finds it before both control orders do."""
     net = nn.Sequential(
         nn.Conv2d(1, 1, 4, stride=4, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2)
@@ -99,7 +99,7 @@ def test_a_map_that_knows_beats_both():
     assert result.deletion[0, 0, 1] < 0.7 < result.deletion[0, 0, 0]
 
 
-def test_a_map_upside_down_does_not():
+def test_a_negated_map_has_worse_areas():
     model = wrap(network(), size=16)
     images = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(2))
     cam = gradcam(model, images)

@@ -219,7 +219,7 @@ KILLED = """
 
 
 @pytest.mark.slow
-def test_killed_before_the_first_save_it_knows_its_photos(tmp_path, paths):
+def test_killed_before_the_first_save_it_refuses_other_photos(tmp_path, paths):
     """The resume folder knows its photos before the first save, and refuses other photos."""
     out, resume_folder = tmp_path / "out", tmp_path / "u"
     status, _, err = run_program(dedent(KILLED), [out, resume_folder, *paths[:5]])

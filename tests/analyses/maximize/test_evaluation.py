@@ -37,8 +37,8 @@ class TestNetworks:
         assert maximize(model, "4:1", steps=3).maxima[0].images.dtype == torch.float32
 
 
-class TestProof:
-    def test_what_is_reached_is_read_off_the_image_itself(self):
+class TestReachedActivations:
+    def test_reached_activations_are_those_of_the_images(self):
         model = wrap(small(), size=24)
         result = maximize(model, ["4:1", "4:1@5,5", "2"], steps=10, image_size=None).maxima
         network = model.network

@@ -70,7 +70,7 @@ class TestObjectives:
 
 
 class TestOptions:
-    def test_regularizers_do_what_they_say(self):
+    def test_regularizers_lower_total_variation_and_distance(self):
         model = wrap(small(), size=24)
         how: dict[str, Any] = {"steps": 60, "transforms": STILL, "parameterization": "pixels"}
         free = maximize(model, "4:1", **how).maxima[0].images

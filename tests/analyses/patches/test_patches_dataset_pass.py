@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
     return where
 
 
-class TestSweep:
+class TestPass:
     def model(self):
         return wrap(network(), size=SIZE, resize=SIZE)
 

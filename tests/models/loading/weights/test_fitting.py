@@ -108,7 +108,7 @@ def test_the_loaded_network_returns_what_the_saved_one_returns(form, tmp_path, t
     assert torch.allclose(network(IMAGES), trained(IMAGES), atol=tolerance)
 
 
-def test_what_was_done_is_told(tmp_path, trained):
+def test_what_was_done_is_reported(tmp_path, trained):
     content = {"state_dict": prefixed(trained, "net.") | {"loss.weight": torch.ones(2)}}
     content["model_ema"] = averaged(Net())
     summary = load_weights(Net(), saved(tmp_path, content)).summary()
