@@ -40,7 +40,7 @@ def run_step(size: tuple[int, int] = SIZE) -> None:
     """Run one step in this process, and print its figures as a line of JSON.
 
     Args:
-        size: height and width of the photo in pixels.
+        size: height and width of the photo in pixels; default: `SIZE`.
     """
     from collections import OrderedDict
 

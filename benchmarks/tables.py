@@ -168,8 +168,8 @@ def write_results(
     Args:
         name: name of the benchmark.
         content: figures for programs.
-        remarks: what docs/benchmarks.md states, one sentence or line each.
-        tables: what docs/benchmarks.md shows as tables.
+        remarks: what docs/benchmarks.md states, one sentence or line each; default: nothing.
+        tables: what docs/benchmarks.md shows as tables; default: none.
     """
     everything = {
         "name": name,

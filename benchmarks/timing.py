@@ -99,8 +99,8 @@ def measure(
     Args:
         floor: does the least work.
         works: the callables by name.
-        rounds: the least number of rounds; there are at most MAX_ROUNDS.
-        seconds: rounds go on until a callable has run for so long.
+        rounds: the least number of rounds, by default `MIN_ROUNDS`; there are at most `MAX_ROUNDS`.
+        seconds: rounds go on until a callable has run for so long; default: `MIN_SECONDS`.
 
     Returns:
         The times of each callable and of the floor's runs beside it, by name.
