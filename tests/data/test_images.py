@@ -140,11 +140,12 @@ class TestPixels:
         with pytest.raises(ConvlensError, match="mode RGBA"):
             to_tensor(Image.new("RGBA", (2, 2)))
 
-    @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1), (4, 5, 3), (4, 5, 4)])
-    def test_png(self, shape):
+    @pytest.mark.parametrize("compression", [0, 6])
+    @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1), (4, 5, 3), (4, 5, 4), (300, 200, 3)])
+    def test_png(self, shape, compression):
         pixels = torch.randint(0, 256, shape, dtype=torch.uint8)
-        encoded = encode_png(pixels)
-        assert encoded == encode_png(pixels.numpy())
+        encoded = encode_png(pixels, compression=compression)
+        assert encoded == encode_png(pixels.numpy(), compression=compression)
         with Image.open(io.BytesIO(encoded)) as picture:
             assert np.array_equal(np.asarray(picture).reshape(shape), pixels)
 
