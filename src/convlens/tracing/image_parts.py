@@ -48,6 +48,22 @@ def image_parts(model: Model, trace: Trace, images: Tensor) -> list[slice]:
             # Each part reads all weights again, which should take less time than its activations.
             weights = sum(parameter.nbytes for parameter in model.network.parameters())
             at_once = min(at_once, max(fitting, math.ceil(weights / total)))
-    parts = math.ceil(count / at_once)
+    return even_parts(count, at_once)
+
+
+def even_parts(count: int, most: int) -> list[slice]:
+    """Split a number of images into parts of nearly equal size, as few as possible.
+
+    A small part at the end, as `Tensor.split` leaves it, would take longer for each image.
+
+    Args:
+        count: number of images.
+        most: images of a part, at most.
+
+    Example:
+        >>> [(part.start, part.stop) for part in even_parts(17, 16)]
+        [(0, 8), (8, 17)]
+    """
+    parts = math.ceil(count / most)
     bounds = [number * count // parts for number in range(parts + 1)]
     return [slice(start, stop) for start, stop in pairwise(bounds)]

@@ -25,6 +25,7 @@ from convlens.models.model import Model, check_model
 from convlens.models.output_head import predict_with_probability
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
+from convlens.tracing.image_parts import even_parts
 from convlens.tracing.tracer import trace as trace_network
 from convlens.wording import counted, of_image, percent
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEVELS = (1, 2, 3, 4, 6, 8, 12, 16)
-_BATCH_SIZE = 16
+_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,7 +249,8 @@ def _classify(model: Model, images: Tensor) -> tuple[Tensor, Tensor]:
     """The predictions, int64 `(N,)`, and their probabilities, `(N,)`."""
     images = images.to(model.device)
     trace = trace_network(model, images)
-    logits = torch.cat([compute_logits(model, trace, part) for part in images.split(_BATCH_SIZE)])
+    parts = even_parts(len(images), _BATCH_SIZE)
+    logits = torch.cat([compute_logits(model, trace, images[part]) for part in parts])
     return predict_with_probability(logits.cpu(), trace.output_head)
 
 

@@ -118,14 +118,12 @@ class RobustnessReducer:
             state["largest_change"][number],
             torch.tensor(round(change * _FIXED_POINT), dtype=torch.int64),
         )
-        fgsm_correct = batch.correct_classes.contain_predictions(
-            compute_logits(self.model, batch.trace, adversarial)
+        noisy = fgsm_step(batch.images, batch.noise_signs, epsilon, bounds)
+        logits = compute_logits(self.model, batch.trace, torch.cat([adversarial, noisy]))
+        fgsm_correct, noise_correct = map(
+            batch.correct_classes.contain_predictions, logits.split(len(batch.images))
         )
         state["fgsm"][number] += int(fgsm_correct.sum())
-        noisy = fgsm_step(batch.images, batch.noise_signs, epsilon, bounds)
-        noise_correct = batch.correct_classes.contain_predictions(
-            compute_logits(self.model, batch.trace, noisy)
-        )
         state["noise"][number] += int(noise_correct.sum())
         return fgsm_correct
 

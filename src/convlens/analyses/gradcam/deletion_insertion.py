@@ -25,6 +25,7 @@ from convlens.models.output_head import probabilities
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.text import plot_text
+from convlens.tracing.image_parts import even_parts
 from convlens.tracing.tracer import trace
 from convlens.wording import counted
 
@@ -271,7 +272,10 @@ def _probability_curves(
     batch = batch.contiguous(memory_format=torch.channels_last).to(model.device)
     model_trace = trace(model, batch)
     scores = torch.cat(
-        [compute_logits(model, model_trace, part) for part in batch.split(_BATCH_SIZE)]
+        [
+            compute_logits(model, model_trace, batch[part])
+            for part in even_parts(len(batch), _BATCH_SIZE)
+        ]
     )
     if subtracted == NO_CLASS:
         probability = probabilities(scores, model_trace.output_head)[:, target_class].cpu()

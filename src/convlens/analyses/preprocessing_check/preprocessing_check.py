@@ -34,6 +34,7 @@ from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import ImagesLike, Model, check_model, tensor_to_array
 from convlens.results.network_result import keep_warnings
+from convlens.tracing.image_parts import even_parts
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
 
@@ -141,14 +142,17 @@ def _score_photos(
 ) -> PhotoScores:
     """Score each photo by its labels, or without them by the network's confidence."""
     trace = trace_network(model, images)
-    logits = _compute_logits(model, trace, images)
     if right is not None:
+        logits = _compute_logits(model, trace, images)
         return score_by_labels(logits, right, trace.output_head)
-    mirrored = _compute_logits(model, trace, images.flip(3))
+    both = _compute_logits(model, trace, torch.cat([images, images.flip(3)]))
+    logits, mirrored = both.split(len(images))
     return score_by_confidence(logits, mirrored, trace.output_head)
 
 
 def _compute_logits(model: Model, trace: Trace, images: Tensor) -> Tensor:
     """Logits, float64 `(N, classes)`."""
-    parts = [compute_logits(model, trace, part) for part in images.split(_BATCH_SIZE)]
+    parts = [
+        compute_logits(model, trace, images[part]) for part in even_parts(len(images), _BATCH_SIZE)
+    ]
     return torch.cat(parts).cpu().double()

@@ -22,10 +22,11 @@ from convlens.models.output_head import predicted_classes
 from convlens.passes.proportion import Proportion
 from convlens.passes.reducer import State
 from convlens.results import Result
+from convlens.tracing.image_parts import even_parts
 from convlens.tracing.tracer import trace as trace_network
 
 PROTOCOLS = ("crop", "circular")
-_BATCH_SIZE = 16
+_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,17 +94,19 @@ class ConsistencyReducer:
         wide = pad_squashed(self.model, wide.to(self.model.device))
         images = crop_center(wide, self.size)
         labels = [None if self.labels is None else self.labels[number] for number in ids.tolist()]
-        center_correct = _are_correct(self._predict(images), labels)
+        pairs = {
+            "crop": crop_pairs(wide, ids, self.size, self.seed),
+            "circular": roll_pairs(images, ids, self.largest_offset, self.seed + 1),
+        }
+        views = {protocol: views for protocol, views in pairs.items() if views is not None}
+        every = torch.cat([images, *(view for pair in views.values() for view in pair)])
+        center, *predictions = self._predict(every).split(len(images))
+        center_correct = _are_correct(center, labels)
         state["images"] += len(images)
         state["labeled"] += sum(bool(classes) for classes in labels)
         state["correct"] += int(center_correct.sum())
-        for protocol, views in (
-            ("crop", crop_pairs(wide, ids, self.size, self.seed)),
-            ("circular", roll_pairs(images, ids, self.largest_offset, self.seed + 1)),
-        ):
-            if views is None:
-                continue
-            first, second = (self._predict(view) for view in views)
+        for number, protocol in enumerate(views):
+            first, second = predictions[2 * number : 2 * number + 2]
             agree = first == second
             state[f"{protocol}/images"] += len(images)
             state[f"{protocol}/agree"] += int(agree.sum())
@@ -138,7 +141,10 @@ class ConsistencyReducer:
         """The predictions, int64 `(N,)`."""
         images = images.contiguous(memory_format=torch.channels_last)
         trace = trace_network(self.model, images)
-        parts = [compute_logits(self.model, trace, part) for part in images.split(_BATCH_SIZE)]
+        parts = [
+            compute_logits(self.model, trace, images[part])
+            for part in even_parts(len(images), _BATCH_SIZE)
+        ]
         return predicted_classes(torch.cat(parts), trace.output_head).cpu()
 
 

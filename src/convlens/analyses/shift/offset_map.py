@@ -25,13 +25,14 @@ from convlens.models.model import Model
 from convlens.models.output_head import predicted_classes, prediction_probabilities
 from convlens.results import Result
 from convlens.text import plot_text
+from convlens.tracing.image_parts import even_parts
 from convlens.tracing.tracer import trace as trace_network
 from convlens.wording import percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_BATCH_SIZE = 16
+_BATCH_SIZE = 32
 _BAR = 120  # pixels
 _SIDE = 264  # pixels of the picture over all offsets, about
 
@@ -175,10 +176,10 @@ def map_offsets(
     trace = trace_network(model, center)
     offsets = [(y, x) for y in rows for x in columns]
     parts = []
-    for start in range(0, len(offsets), _BATCH_SIZE):
+    for part in even_parts(len(offsets), _BATCH_SIZE):
         views = [
             crop(wide, y, x, size) if protocol == "crop" else torch.roll(center, (y, x), (2, 3))
-            for y, x in offsets[start : start + _BATCH_SIZE]
+            for y, x in offsets[part]
         ]
         batch = torch.cat(views).contiguous(memory_format=torch.channels_last)
         parts.append(compute_logits(model, trace, batch.to(model.device)).cpu())
