@@ -39,6 +39,7 @@ from convlens.page.result import Report, SkippedPhoto, Subject
 from convlens.page.sections import load_sections
 from convlens.results.network_result import collect_warnings
 from convlens.results.numbers import numbers_of
+from convlens.runtime.fingerprints import keep_weight_fingerprints
 from convlens.text import json_text, printable
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
@@ -49,6 +50,7 @@ Classes = str | int | Sequence[str | int]
 
 @disk_cache()
 @keep_folded_networks()
+@keep_weight_fingerprints()
 @PREPARED_PHOTOS.keep()
 def report(
     model: Model,

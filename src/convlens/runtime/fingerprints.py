@@ -8,15 +8,47 @@ import dataclasses
 import enum
 import hashlib
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import PurePath
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 _DIGITS = 16
+
+_Weights = list[tuple[str, Tensor]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _HashedWeights:
+    """The hash of a network's tensors by name, and the versions in which they were hashed."""
+
+    weights: _Weights
+    versions: list[Any]
+    hash: str
+
+    def describes(self, weights: _Weights, versions: list[Any]) -> bool:
+        """Whether these are the same tensors under the same names, in the same versions."""
+        return (
+            self.versions == versions
+            and len(self.weights) == len(weights)
+            and all(
+                name == other and tensor is other_tensor
+                for (name, tensor), (other, other_tensor) in zip(
+                    self.weights, weights, strict=True
+                )
+            )
+        )
+
+
+_known_hashes: ContextVar[WeakKeyDictionary[nn.Module, _HashedWeights] | None] = ContextVar(
+    "fingerprints of weights", default=None
+)
 
 
 def to_plain(value: Any) -> Any:  # noqa: PLR0911 # one return for each type
@@ -79,8 +111,42 @@ def fingerprint_weights(network: nn.Module) -> str:
     The strides of a tensor count, too: PyTorch chooses algorithms by them, which differ in the last
     bits.
     """
+    weights = [*network.named_parameters(), *network.named_buffers()]
+    known_hashes = _known_hashes.get()
+    # Tensors that were made in inference mode have no versions.
+    if known_hashes is None or any(tensor.is_inference() for _, tensor in weights):
+        return _hash_weights(weights)
+    versions = [_version(tensor) for _, tensor in weights]
+    hashed = known_hashes.get(network)
+    if hashed is None or not hashed.describes(weights, versions):
+        hashed = known_hashes[network] = _HashedWeights(weights, versions, _hash_weights(weights))
+    return hashed.hash
+
+
+@contextmanager
+def keep_weight_fingerprints() -> Iterator[None]:
+    """Hash the weights of each network once inside the block, as long as PyTorch writes none.
+
+    The versions that PyTorch counts do not tell what is written through `Tensor.data` or numpy, so
+    the weights must not change in such a way inside the block.
+    """
+    outer = _known_hashes.get()
+    token = _known_hashes.set(WeakKeyDictionary() if outer is None else outer)
+    try:
+        yield
+    finally:
+        _known_hashes.reset(token)
+
+
+def _version(tensor: Tensor) -> Any:
+    """What changes whenever PyTorch writes a tensor or gives it other memory."""
+    layout = (tensor.dtype, tensor.shape, tensor.stride())
+    return tensor._version, tensor.data_ptr(), layout
+
+
+def _hash_weights(weights: _Weights) -> str:
     digest = hashlib.sha256()
-    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+    for name, tensor in weights:
         shape, stride = tuple(tensor.shape), tensor.stride()
         digest.update(f"{name} {tensor.dtype} {shape} {stride}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
