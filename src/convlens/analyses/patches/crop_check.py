@@ -26,6 +26,7 @@ from convlens.analyses.patches.windows import (
     smallest_side,
     trace_window,
 )
+from convlens.capture.folded_networks import fold_batch_norms
 from convlens.capture.tiles import capture_maps
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
@@ -72,6 +73,7 @@ class _FieldCrop:
 
 
 @full_precision()
+@fold_batch_norms()
 def check_crops(
     model: Model, image_trace: Trace, node: int, images: Tensor, units: Sequence[UnitActivation]
 ) -> CropCheck:

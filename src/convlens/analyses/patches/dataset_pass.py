@@ -16,6 +16,7 @@ from convlens.analyses.patches.selectivity import ClassMeanActivations
 from convlens.analyses.patches.selectivity_pass import ChannelSelectivity, compute_selectivity
 from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.analyses.predictions.photo_labels import check_label_count
+from convlens.capture.folded_networks import keep_folded_networks
 from convlens.data.datasets.photo_dataset import PhotoDataset
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model, check_model
@@ -125,6 +126,7 @@ def tabulate_patches(
     )  # fmt: skip
 
 
+@keep_folded_networks()
 def _find_patches(
     model: Model,
     photos: PhotosOrImages,
