@@ -40,6 +40,7 @@ from convlens.page.sections import load_sections
 from convlens.results.network_result import collect_warnings
 from convlens.results.numbers import numbers_of
 from convlens.runtime.fingerprints import keep_weight_fingerprints
+from convlens.runtime.garbage import collect_new_objects
 from convlens.text import json_text, printable
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
@@ -52,6 +53,7 @@ Classes = str | int | Sequence[str | int]
 @keep_folded_networks()
 @keep_weight_fingerprints()
 @PREPARED_PHOTOS.keep()
+@collect_new_objects()
 def report(
     model: Model,
     photos: Sequence[str | Path] | None = None,

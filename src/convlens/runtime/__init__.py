@@ -19,7 +19,7 @@ fingerprints.py          hashes by which changes are seen
 memory.py                free memory
 allocator.py             the allocator of the C library
 threads.py               threads of OpenMP that sleep while they wait
-garbage.py               fewer garbage collections while a command starts
+garbage.py               fewer garbage collections
 interrupts.py            Ctrl-C as a flag
 callbacks.py             callbacks that may be left out
 extras.py                checks that optional packages are installed

@@ -39,9 +39,7 @@ class _HashedWeights:
             and len(self.weights) == len(weights)
             and all(
                 name == other and tensor is other_tensor
-                for (name, tensor), (other, other_tensor) in zip(
-                    self.weights, weights, strict=True
-                )
+                for (name, tensor), (other, other_tensor) in zip(self.weights, weights, strict=True)
             )
         )
 
