@@ -261,15 +261,16 @@ def _probability_curves(
     computed once.
     """
     mean = image.mean(dim=(1, 2), keepdim=True)
-    ends = torch.stack([image, mean.expand_as(image)])
-    between = [
-        torch.where(_first_cells(nearest_cell, order, count) == deleting, mean, image)
-        for deleting in (True, False)
-        for order in orders
-        for count in counts[1:-1]
-    ]
-    batch = torch.cat([ends, torch.stack(between)]) if between else ends
-    batch = batch.contiguous(memory_format=torch.channels_last).to(model.device)
+    ranks = torch.stack([order.argsort()[nearest_cell] for order in orders])
+    # The pixels of the first cells of each order, by the number of cells.
+    first_cells = ranks[:, None] < torch.tensor(counts[1:-1])[:, None, None]
+    covered_pixels = torch.stack([first_cells, ~first_cells]).flatten(end_dim=2)
+    batch = torch.empty(
+        2 + len(covered_pixels), *image.shape, dtype=image.dtype, memory_format=torch.channels_last
+    )
+    batch[0], batch[1] = image, mean
+    torch.where(covered_pixels[:, None], mean, image, out=batch[2:])
+    batch = batch.to(model.device)
     model_trace = trace(model, batch)
     scores = torch.cat(
         [
@@ -285,13 +286,6 @@ def _probability_curves(
     middle = probability[2:].view(2, len(orders), len(counts) - 2)
     starts = torch.stack([of_whole_image, covered]).view(2, 1, 1).expand(-1, len(orders), -1)
     return torch.cat([starts, middle, starts.flip(0)], dim=2)
-
-
-def _first_cells(nearest_cell: Tensor, order: Tensor, count: int) -> Tensor:
-    """Bool `(H, W)`: pixels of the first `count` cells of an order."""
-    selected = torch.zeros(len(order), dtype=torch.bool)
-    selected[order[:count]] = True
-    return selected[nearest_cell]
 
 
 def _nearest_cell(cam: GradCam) -> Tensor:
