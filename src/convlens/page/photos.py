@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from convlens.analyses.predictions.predictions import predict
@@ -16,8 +17,10 @@ from convlens.models.model import Model
 from convlens.page.progress import Stages
 from convlens.page.result import ReportPhoto, SkippedPhoto
 from convlens.text import printable
+from convlens.tracing.tracer import trace
 
 PREDICTIONS = "predictions"  # the stage, and its name among the failures
+_BATCH_SIZE = 32
 
 
 def read_photos(
@@ -28,7 +31,7 @@ def read_photos(
     strict: bool,
     stages: Stages,
 ) -> tuple[list[ReportPhoto], list[SkippedPhoto]]:
-    """Read photos one by one and predict their classes.
+    """Read photos one by one and predict their classes, of several at once.
 
     Args:
         model: left untouched.
@@ -43,7 +46,11 @@ def read_photos(
     Raises:
         PhotoError: no photo can be read; with `strict`, one cannot.
     """
-    photos, skipped = [], []
+    photos: list[ReportPhoto] = []
+    skipped: list[SkippedPhoto] = []
+    images: dict[int, Tensor] = {}  # of the last photos, which wait for their predictions
+    # In a batch, other images would change the predictions of some networks.
+    at_once = _BATCH_SIZE if trace(model).takes_batches else 1
     expected = dict(zip(paths, match_labels(paths, labels), strict=True))
     names = dict(zip(paths, shortest_unique_paths(paths), strict=True))
     for done, path in enumerate(paths, start=1):
@@ -61,8 +68,15 @@ def read_photos(
             expected=expected[path],
             expected_names=tuple(class_name(model.labels, at) for at in expected[path] or ()),
         )
-        photos.append(_predict(model, photo, decoded, stages))
+        with stages.attempt(PREDICTIONS):
+            images[len(photos)] = model.prepare(decoded)
+        photos.append(photo)
+        if len(images) == at_once:
+            _predict(model, photos, images, stages)
+            images.clear()
         stages.report(PREDICTIONS, done, len(paths))
+    if images:
+        _predict(model, photos, images, stages)
     if not photos:
         raise PhotoError(f"none of {len(skipped)} photos can be read; {skipped[0].reason}")
     return photos, skipped
@@ -101,15 +115,26 @@ def _read_quotable(path: Path) -> Photo:
     return photo
 
 
-def _predict(model: Model, photo: ReportPhoto, decoded: Photo, stages: Stages) -> ReportPhoto:
+def _predict(
+    model: Model, photos: list[ReportPhoto], images: Mapping[int, Tensor], stages: Stages
+) -> None:
+    """Replace some photos by the same with predictions, if the network gives any.
+
+    Args:
+        model: left untouched.
+        photos: all photos so far.
+        images: float32 `(1, C, H, W)` by the number of the photo.
+        stages: stages of the report.
+    """
     with stages.attempt(PREDICTIONS):
-        predictions = predict(model, model.prepare(decoded))
-        first = int(predictions.classes[0, 0])
-        return replace(
-            photo,
-            predictions=predictions,
-            names=predictions.names[0],
-            probabilities=tuple(predictions.confidences[0].tolist()),
-            right=first in photo.expected if photo.expected else None,
-        )
-    return photo
+        together = predict(model, torch.cat(list(images.values())))
+        for row, number in enumerate(images):
+            photo, predictions = photos[number], together.select_image(row)
+            first = int(predictions.classes[0, 0])
+            photos[number] = replace(
+                photo,
+                predictions=predictions,
+                names=predictions.names[0],
+                probabilities=tuple(predictions.confidences[0].tolist()),
+                right=first in photo.expected if photo.expected else None,
+            )

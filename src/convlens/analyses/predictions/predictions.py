@@ -1,6 +1,6 @@
 """Predictions: the classes that a network predicts for images, with their probabilities."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -57,6 +57,14 @@ class Predictions(NetworkResult):
     def confidences(self) -> Tensor:
         """The probabilities of `classes`, float32 `(N, top)`."""
         return prediction_probabilities(self.logits, self.classes, self.output_head)
+
+    def select_image(self, image: int) -> "Predictions":
+        """The predictions for one image, by its number from 0."""
+        at = slice(image, image + 1)
+        return replace(
+            self, logits=self.logits[at].clone(), classes=self.classes[at].clone(),
+            names=self.names[at],
+        )  # fmt: skip
 
     def summary(self) -> str:
         """The first classes with their probabilities, in words."""
