@@ -1,12 +1,11 @@
 """Session: what one server shows, and the library calls that compute it.
 
-Each method makes one public call in the worker's thread. Its name and arguments are also what the
-inspector shows as the command and the Python line.
+Each method makes one public call in the worker's thread. The same call is also what the pages show
+as a command and as Python lines.
 """
 
 from collections.abc import Callable, Hashable
-from operator import is_
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -29,13 +28,13 @@ from convlens.analyses.predictions.predictions import Predictions, predict
 from convlens.analyses.receptive_field.field import ReceptiveField, receptive_field
 from convlens.data.photos import read_header_size
 from convlens.explorer.addresses import Addresses
+from convlens.explorer.model_changes import ModelChanges
 from convlens.explorer.network import SIDE, Network, describe_network
 from convlens.explorer.photo_store import PhotoStore, StoredPhoto
 from convlens.explorer.reproduction import ExplorerReproducer, Reproduction
 from convlens.explorer.worker import Job, Worker
 from convlens.models.labels import class_name, write_class
 from convlens.models.model import Model
-from convlens.tracing.caching.network_state import network_state
 from convlens.tracing.selection import Side
 
 Computed = TypeVar("Computed")
@@ -86,9 +85,7 @@ class Session:
         self.worker: Worker = first.worker if first is not None else Worker()
         self.reproducer = ExplorerReproducer(model, seed)
         self._latest_explainer: tuple[Hashable, RepeatedGradCam] | None = None
-        self._tensors: list[Tensor] = []
-        self._seen: Any = None
-        self._state_number = 0
+        self._changes = ModelChanges(model)
 
     async def network(self) -> Network:
         """The layers of the network."""
@@ -351,31 +348,16 @@ class Session:
 
     def state(self) -> Hashable:
         """A number that differs for each state of the network that `notice_changes` has seen."""
-        return self._state_number
+        return self._changes.number
 
     def notice_changes(self) -> None:
-        """Compare the network with its state at the last call; called at each request.
+        """Look for changes of the network; called at each request.
 
-        Seen are other modules, attributes of modules, tensors, and in-place operations on them;
-        not what is written through `.data`. While the worker runs the network, its hooks and modes
-        are others; it is compared again when nothing is computed.
+        While the worker runs the network, its hooks and modes are others. Changes are then noticed
+        at a later request, when nothing is computed.
         """
-        if not self.worker.is_idle:
-            return
-        tensors = [
-            tensor
-            for module in self.model.network.modules()
-            for group in (module._parameters, module._buffers)
-            for tensor in group.values()
-            if tensor is not None
-        ]
-        versions = [0 if tensor.is_inference() else tensor._version for tensor in tensors]
-        seen = (network_state(self.model), versions)
-        # The tensors are kept, so that no other one gets the identity of one of them.
-        same = len(tensors) == len(self._tensors) and all(map(is_, tensors, self._tensors))
-        if not same or seen != self._seen:
-            self._tensors, self._seen = tensors, seen
-            self._state_number += 1
+        if self.worker.is_idle:
+            self._changes.notice()
 
     def _prepare(self, photo: StoredPhoto) -> Tensor:
         return self.model.prepare(photo.read())
