@@ -31,7 +31,7 @@ class LabelSource:
         path: CSV file of `--labels`, or None.
         keys: the entry of that file that names each photo, None where it has none.
         use_folders: whether the names of folders may be labels.
-        class_names: the class names of the model; None if only loading it tells them.
+        class_names: the class names of the model; None if they are known only after loading it.
     """
 
     photos: Sequence[Path] | PhotoDataset

@@ -9,7 +9,7 @@ pages/             a file and a template for each page
 rendering.py       renders pages, and answers where an analysis fails
 session.py         what one server shows, and the library calls that compute it
 model_changes.py   changes of a network while the explorer runs
-worker.py          computes one thing at a time, and stops what nobody waits for
+worker.py          runs computations one at a time, and stops unneeded ones
 event_stream.py    sends progress and results while a page is open
 photo_store.py     photos under a hash of their content
 network.py         the list of layers, and their receptive fields as JSON

@@ -1,4 +1,4 @@
-"""What an explorer tells about two models: classes by name, answers, and similarity of layers."""
+"""What an explorer shows of two models: classes by name, answers, and similarity of layers."""
 
 from collections.abc import Hashable
 

@@ -158,15 +158,15 @@ def export_explorer(
         channels: number of channels of each layer that get a page: those whose greatest activation
             differs most between the photos. Default: 4.
         seed: as for `explore`. Default: 0.
-        notify: told before any page is made how many there are, and how large they will be and how
-            long they will take, which is estimated from a forward pass; told again from what
-            some pages of each kind took. Default: nobody is told.
+        notify: called with sentences: before any page is made, how many there are, how large they
+            will be and how long they will take, estimated from a forward pass; and again from what
+            some pages of each kind took. Default: not called.
         progress: called with the name of a stage (`channels`, which are chosen, and `pages`), how
             many layers or pages are finished and how many there are. Default: not called.
 
     Returns:
         The page to open, `index.html` in the folder. After an interrupt (Ctrl-C) the folder has the
-        pages that were written by then, and `notify` is told how many they are.
+        pages that were written by then, and `notify` is called with their number.
 
     Raises:
         ConvlensError: as `explore`; a number of channels below 0; or a folder with other files.

@@ -59,8 +59,8 @@ def export_session(
         session: the session; its worker is closed.
         out: the folder.
         channels: number of channels of each layer with a page of their own.
-        notify: told the number of pages, and how long they take and how large they are: before
-            any is made, and again after some of each kind; and after an interrupt.
+        notify: called with the number of pages, and with how long they take and how large they
+            are: before any is made, again after some of each kind, and after an interrupt.
         progress: called with a stage, the number of its layers or pages that are finished, and the
             number of all.
 

@@ -79,7 +79,7 @@ class Server:
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Stop answering; what is being computed is told to stop."""
+        """Stop answering, and stop what is being computed."""
         self._uvicorn.should_exit = True
         self._session.worker.close()
         self._context.close()

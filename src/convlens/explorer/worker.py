@@ -1,8 +1,8 @@
-"""Worker: computes one thing at a time in a thread of its own, and stops what nobody waits for.
+"""Worker: runs computations one at a time in a thread of its own, and stops unneeded ones.
 
-Hooks and modes belong to the modules of a network, so one thread uses it. A request whose browser
-has gone on (a newer click of the same tab ends the older request) no longer waits for its result.
-What nobody waits for is taken out of the queue, or told to stop where it already runs.
+Hooks and modes belong to the modules of a network, so only one thread uses it. A request no longer
+waits for its result when its browser has gone on: a newer click in the same tab ends the older
+request. A computation for which no request waits is taken out of the queue, or stopped.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ Computed = TypeVar("Computed")
 
 
 class StoppedError(Exception):
-    """Nobody waits for a computation any more, or the worker is closed."""
+    """No request waits for a computation any more, or the worker is closed."""
 
 
 @dataclass(eq=False)
@@ -29,7 +29,7 @@ class Job:
     Attributes:
         waiters: number of requests that wait for its result.
         stopped: set when there are none left; `check` raises then.
-        progress: the last report of the computation, for those who wait.
+        progress: the last report of the computation, for requests that wait.
         preview: the last picture of it that is not finished.
         future: its result, once it is submitted.
     """
@@ -41,17 +41,17 @@ class Job:
     future: "Future[Any] | None" = None
 
     def check(self) -> None:
-        """Raise StoppedError if nobody waits any more; called by long computations."""
+        """Raise StoppedError if no request waits any more; called by long computations."""
         if self.stopped.is_set():
             raise StoppedError
 
     def report(self, done: int, total: int) -> None:
-        """Keep how much is done, for those who wait; raise StoppedError if nobody does."""
+        """Keep how much is done, for requests that wait; raise StoppedError if none does."""
         self.check()
         self.progress = (done, total)
 
     def show(self, preview: Any) -> None:
-        """Keep an unfinished picture, for those who wait; raise StoppedError if nobody does."""
+        """Keep an unfinished picture, for requests that wait; raise StoppedError if none does."""
         self.check()
         self.preview = preview
 
@@ -85,7 +85,7 @@ class Worker:
         is not kept.
 
         Args:
-            key: what tells computations apart.
+            key: different for each computation.
             work: computes the result in the worker's thread. It is given its job.
 
         Raises:
@@ -131,7 +131,7 @@ class Worker:
         return self._jobs.get(key)
 
     def close(self) -> None:
-        """Stop: what waits is dropped, and what runs is told to stop."""
+        """Drop the computations that wait, and stop the one that runs."""
         self._is_closed = True
         for job in list(self._jobs.values()):
             job.stopped.set()
@@ -186,6 +186,6 @@ def _add_storages(value: Any, storages: dict[int, int], seen: set[int]) -> None:
 
 
 def _retrieve(waiting: "asyncio.Future[Any]") -> None:
-    """Take the exception of a computation that nobody waits for, or asyncio would print it."""
+    """Take the exception of a computation without a waiting request, or asyncio prints it."""
     if not waiting.cancelled():
         waiting.exception()

@@ -27,7 +27,7 @@ class OctaveLoop:
         bounds: least and greatest value of a pixel.
         generator: random generator of the shifts.
         progress: called with the number of tiles done and their total.
-        preview: called after each step with the image `(C, H, W)` of this octave; None for nobody.
+        preview: called after each step with the image `(C, H, W)` of this octave; None: not called.
         stopped: why the loop ended early; empty if it did not.
         interrupted: whether an interrupt ended it.
         tiles_done: number of tiles done.

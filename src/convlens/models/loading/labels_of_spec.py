@@ -18,7 +18,7 @@ def labels_of_spec(text: str, class_names: Path | None = None) -> tuple[str, ...
         class_names: file with names that replace those of the model. Default: none.
 
     Returns:
-        The names by index, none for random weights; None where only loading the model tells.
+        The names by index, none for random weights; None if they are known only after loading.
 
     Raises:
         ConvlensError: as `parse_spec` and `read_class_names`.

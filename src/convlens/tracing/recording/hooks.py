@@ -70,9 +70,9 @@ def attach_listener(
     """Call a listener for every module and function that runs inside the block.
 
     Functions are those of PyTorch's Python interface that a module's code calls. Each is one call,
-    also if PyTorch executes it as several operations. Runs in other threads are not followed. Of
-    modules that run inside `torch.vmap` and other transforms the calls are told without their
-    tensors, which have no memory of their own there, and functions are not told.
+    also if PyTorch executes it as several operations. Runs in other threads are not followed.
+    Inside `torch.vmap` and other transforms, where tensors have no memory of their own, the
+    listener is called for modules without their tensors, and not for functions.
 
     Args:
         network: the network; its hooks are removed at the end of the block.
@@ -164,7 +164,7 @@ _OPERATORS = {
 
 
 class _FunctionMode(TorchFunctionMode):
-    """Tells the listener of each call of PyTorch's Python interface that returns tensors."""
+    """Calls the listener after each call of PyTorch's Python interface that returns tensors."""
 
     def __init__(self, stack: list[ModuleCall], listener: Listener) -> None:
         super().__init__()
