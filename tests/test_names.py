@@ -1,6 +1,7 @@
 """Variables, parameters and functions of the package have names that say what they hold."""
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,3 +33,12 @@ def test_names_say_what_they_hold() -> None:
         if name.strip("_") in EMPTY_NAMES
     ]
     assert not empty
+
+
+def test_the_name_of_a_class_is_that_of_one_class() -> None:
+    modules = defaultdict(list)
+    for path in sorted(ROOT.rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                modules[node.name].append(str(path.relative_to(ROOT)))
+    assert not {name: paths for name, paths in modules.items() if len(paths) > 1}

@@ -18,8 +18,8 @@ from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.tracing.memory import MemoryLimitError, largest_tile, state_tiles
 from convlens.tracing.tiles import (
+    ImageTile,
     NoTilesError,
-    Tile,
     TracedTile,
     enlarge_tile,
     find_tiles,
@@ -132,7 +132,7 @@ class TileStream:
             self._larger = None
         return bool(self._tiles)
 
-    def stream(self, image: Tensor, callback: Callable[[int, Tile, Tensor], None]) -> None:
+    def stream(self, image: Tensor, callback: Callable[[int, ImageTile, Tensor], None]) -> None:
         """Call a function with the units of each node in each tile.
 
         Args:
@@ -151,7 +151,7 @@ class TileStream:
 
     def _show_units(
         self,
-        callback: Callable[[int, Tile, Tensor], None],
+        callback: Callable[[int, ImageTile, Tensor], None],
         traced: TracedTile,
         names: Mapping[int, str],
         node: int,
@@ -287,7 +287,7 @@ def _continue_from(
     maps enters.
     """
 
-    def run_on(tile: Tile) -> dict[int, Tensor]:
+    def run_on(tile: ImageTile) -> dict[int, Tensor]:
         return capture_nodes(
             model, trace, tile.crop_pixels(images).contiguous(), [trace.logits],
             gradient_nodes=[node], substitutes={node: maps},

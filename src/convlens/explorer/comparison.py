@@ -11,9 +11,9 @@ from convlens.data.sampling import spread
 from convlens.errors import ConvlensError
 from convlens.explorer.network import SIDE
 from convlens.explorer.photo_store import StoredPhoto
-from convlens.explorer.reproduction import Reproduction
 from convlens.explorer.session import MOST_SEARCHED, Session
 from convlens.passes.options import PassOptions
+from convlens.results.reproduction import Reproduction
 
 _LAYERS = 12  # of the other model, to which one layer is compared
 

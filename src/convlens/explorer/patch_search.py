@@ -18,10 +18,10 @@ from convlens.analyses.patches.result import LayerPatches, Patches
 from convlens.errors import ConvlensError
 from convlens.explorer.network import SIDE
 from convlens.explorer.photo_store import StoredPhoto
-from convlens.explorer.reproduction import Reproduction
 from convlens.explorer.session import MOST_SEARCHED, Session
 from convlens.explorer.worker import Job
 from convlens.passes.options import PassOptions
+from convlens.results.reproduction import Reproduction
 
 _TOP = 9  # patches of each channel that a pass finds
 

@@ -9,9 +9,9 @@ from convlens.errors import ConvlensError
 from convlens.explorer.addresses import LABELS
 from convlens.explorer.comparison import find_right_classes
 from convlens.explorer.photo_store import StoredPhoto
-from convlens.explorer.reproduction import Reproduction
 from convlens.explorer.session import Session
 from convlens.passes.options import PassOptions
+from convlens.results.reproduction import Reproduction
 
 MOST_ANALYZED = 1000  # labeled photos
 _SHOWN = 12  # errors with a picture

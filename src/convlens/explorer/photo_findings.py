@@ -14,11 +14,11 @@ from convlens.errors import ConvlensError
 from convlens.explorer.comparison import find_right_classes
 from convlens.explorer.network import SIDE
 from convlens.explorer.photo_store import StoredPhoto
-from convlens.explorer.reproduction import Reproduction
 from convlens.explorer.session import MOST_SEARCHED, Session
 from convlens.explorer.worker import Job
 from convlens.passes.options import PassOptions
 from convlens.passes.proportion import Proportion
+from convlens.results.reproduction import Reproduction
 from convlens.wording import capitalized, counted, enumerated, interval
 
 _PHOTOS = 8  # each of which runs some dozens of times

@@ -2,23 +2,10 @@
 
 import shlex
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from convlens.models.loading.load_options import load_line, load_options
 from convlens.models.model import Model
-
-
-class Reproduction(NamedTuple):
-    """How to compute something again.
-
-    Attributes:
-        command: the command line; None for a network that was wrapped in Python, and where no
-            command computes it.
-        python: lines of Python. Their last line is the call.
-    """
-
-    command: str | None
-    python: str
+from convlens.results.reproduction import Reproduction
 
 
 class ExplorerReproducer:
@@ -40,7 +27,7 @@ class ExplorerReproducer:
         Args:
             words: words of the command line after `convlens`, without the options that load the
                 model; none where no command computes it.
-            call: the Python expression, with `model` for the model.
+            call: the Python expression, with `model` for the model. It is the last line.
         """
         has_command = self._model.spec is not None and bool(words)
         return Reproduction(

@@ -31,10 +31,11 @@ from convlens.explorer.addresses import Addresses
 from convlens.explorer.model_changes import ModelChanges
 from convlens.explorer.network import SIDE, Network, describe_network
 from convlens.explorer.photo_store import PhotoStore, StoredPhoto
-from convlens.explorer.reproduction import ExplorerReproducer, Reproduction
+from convlens.explorer.reproduction import ExplorerReproducer
 from convlens.explorer.worker import Job, Worker
 from convlens.models.labels import class_name, write_class
 from convlens.models.model import Model
+from convlens.results.reproduction import Reproduction
 from convlens.tracing.selection import Side
 
 Computed = TypeVar("Computed")

@@ -9,7 +9,7 @@ from convlens.analyses.maximize.result import MaximizedImages
 from convlens.analyses.patches.result import Patches
 from convlens.errors import ConvlensError
 from convlens.page.inputs import Inputs
-from convlens.page.result import Reproduction
+from convlens.results.reproduction import Reproduction
 from convlens.tracing.tracer import trace
 
 STEPS = (16, 96)  # of gradient ascent, the fewest and the most

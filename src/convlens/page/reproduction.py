@@ -8,7 +8,8 @@ from convlens.models.folder_labels import folder_labels
 from convlens.models.label_tables import name_class
 from convlens.models.loading.load_options import load_line, load_options
 from convlens.models.model import Model
-from convlens.page.result import ReportPhoto, Reproduction
+from convlens.page.result import ReportPhoto
+from convlens.results.reproduction import Reproduction
 
 LABELS = "labels.csv"
 _WITHOUT_OUT = frozenset({"anatomy", "doctor"})  # commands that write no folder

@@ -8,6 +8,7 @@ from convlens.analyses.predictions.predictions import Predictions
 from convlens.passes.proportion import Proportion
 from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
+from convlens.results.reproduction import Reproduction
 from convlens.wording import counted
 
 Mark = Literal["fine", "look", "broken"]
@@ -107,20 +108,6 @@ class SkippedPhoto(Result):
 
     path: str
     reason: str
-
-
-@dataclass(frozen=True, eq=False)
-class Reproduction(Result):
-    """How to compute something again.
-
-    Attributes:
-        command: the command line; None for a network that was wrapped in Python, and for labels
-            that were given in Python.
-        python: lines of Python.
-    """
-
-    command: str | None
-    python: str
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,9 @@ from torch import Tensor
 from convlens.html.pictures import PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
-from convlens.page.result import Finding, Mark, Reproduction, Tile
+from convlens.page.result import Finding, Mark, Tile
 from convlens.results import Result
+from convlens.results.reproduction import Reproduction
 
 SectionResult = TypeVar("SectionResult", bound=Result)
 

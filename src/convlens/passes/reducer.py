@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
-from convlens.tracing.tiles import Tile
+from convlens.tracing.tiles import ImageTile
 
 State = dict[str, Tensor]
 
@@ -47,7 +47,7 @@ class Reducer(Protocol):
 class ImageInTiles(Protocol):
     """What a reducer keeps of the maps of one large image at one node, tile by tile."""
 
-    def add(self, tile: Tile, units: Tensor) -> None:
+    def add(self, tile: ImageTile, units: Tensor) -> None:
         """Add the units of a tile.
 
         Args:

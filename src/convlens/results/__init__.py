@@ -2,6 +2,7 @@
 
 result.py          Result, the base class: equality, pictures, saving, loading, display
 network_result.py  warnings, and the results that keep them
+reproduction.py    the command and the Python lines that compute a result again
 registry.py        the list of convlens's own result classes, and the classes of users
 storage.py         a result as JSON and tensors in a folder, and back
 validation.py      checks of the fields of a saved result

@@ -96,7 +96,7 @@ CONVLENS_CLASSES = {
     "Finding": "convlens.page.result",
     "Report": "convlens.page.result",
     "ReportPhoto": "convlens.page.result",
-    "Reproduction": "convlens.page.result",
+    "Reproduction": "convlens.results.reproduction",
     "SkippedPhoto": "convlens.page.result",
     "Subject": "convlens.page.result",
     "Tile": "convlens.page.result",

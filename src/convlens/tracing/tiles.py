@@ -54,7 +54,7 @@ class TileSpan:
 
 
 @dataclass(frozen=True)
-class Tile:
+class ImageTile:
     """Rows and columns of one tile, with the units of one node."""
 
     rows: TileSpan
@@ -88,11 +88,11 @@ class TracedTile:
         trace: the trace of images of the tile's size.
     """
 
-    tiles: dict[str, Tile]
+    tiles: dict[str, ImageTile]
     trace: Trace
 
     @property
-    def pixels(self) -> Tile:
+    def pixels(self) -> ImageTile:
         """The tile, for its pixels."""
         return next(iter(self.tiles.values()))
 
@@ -124,7 +124,7 @@ def find_tiles(
         _split_axis(fields, axis, size[axis], largest) for axis in (0, 1)
     )
     return [
-        _trace_tile(model, fields, [Tile(*spans) for spans in zip(rows, columns, strict=True)])
+        _trace_tile(model, fields, [ImageTile(*spans) for spans in zip(rows, columns, strict=True)])
         for rows, columns in product(rows_by_tile, columns_by_tile)
     ]
 
@@ -142,7 +142,7 @@ def enlarge_tile(model: Model, whole: Trace, tile: TracedTile) -> TracedTile:
     """
     fields = {name: _local_field(whole, name) for name in tile.tiles}
     larger = [
-        Tile(
+        ImageTile(
             *(
                 _begin_earlier(span, _greatest_stride(fields, axis), field.stride[axis] or 1)
                 for axis, span in enumerate((smaller.rows, smaller.columns))
@@ -268,7 +268,9 @@ def _begin_earlier(span: TileSpan, greatest: int, stride: int) -> TileSpan:
     return replace(span, start=start, unit_offset=start // stride)
 
 
-def _trace_tile(model: Model, fields: Mapping[str, Field], tiles: Sequence[Tile]) -> TracedTile:
+def _trace_tile(
+    model: Model, fields: Mapping[str, Field], tiles: Sequence[ImageTile]
+) -> TracedTile:
     """A tile with its trace, in which each node's units see the same pixels as on the whole."""
     names = list(fields)
     partly = names[0] if len(names) == 1 else True
@@ -281,7 +283,7 @@ def _trace_tile(model: Model, fields: Mapping[str, Field], tiles: Sequence[Tile]
     return TracedTile(dict(zip(names, tiles, strict=True)), tile_trace)
 
 
-def _has_same_fields(field: Field, tile_trace: Trace, name: str, tile: Tile) -> bool:
+def _has_same_fields(field: Field, tile_trace: Trace, name: str, tile: ImageTile) -> bool:
     """Whether the tile's units see the same pixels as on the whole image."""
     tile_field = tile_trace.field(tile_trace.find_node(name))
     if tile_field is None or tile_field.sees_whole_image:

@@ -6,7 +6,7 @@ import torch
 import convlens
 from convlens import ConvlensError
 from convlens.analyses.patches.tile_maxima import TileMaxima
-from convlens.tracing.tiles import Tile, TileSpan
+from convlens.tracing.tiles import ImageTile, TileSpan
 from support.tiled_networks import NETWORKS, allow_share, assert_in_tiles, model_of, photo, strided
 
 COLUMNS = (
@@ -46,7 +46,7 @@ def test_ties_between_tiles_go_to_the_first_position():
     maps[0, 0, 3, 5] = 2.0
     maxima = TileMaxima(1, width=6, most=3)
     for rows, columns in (((0, 4), (0, 3)), ((0, 4), (3, 6))):
-        tile = Tile(TileSpan(0, 0, *rows, 0), TileSpan(0, 0, *columns, 0))
+        tile = ImageTile(TileSpan(0, 0, *rows, 0), TileSpan(0, 0, *columns, 0))
         maxima.add(tile, tile.crop_whole(maps))
     assert maxima.values.flatten().tolist() == [2.0, 1.0, 1.0]
     assert maxima.positions.flatten().tolist() == [23, 4, 13]

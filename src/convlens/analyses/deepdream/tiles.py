@@ -20,7 +20,7 @@ from convlens.capture.gradients import convert_gradient_errors
 from convlens.capture.nodes import capture_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
-from convlens.tracing.tiles import NoTilesError, Tile, TileSpan, find_tiles, fix_mean
+from convlens.tracing.tiles import ImageTile, NoTilesError, TileSpan, find_tiles, fix_mean
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 
@@ -39,7 +39,7 @@ class TilePlan:
     model: Model
     node_name: str
     size: tuple[int, int]
-    tiles: tuple[tuple[Tile, Trace], ...]
+    tiles: tuple[tuple[ImageTile, Trace], ...]
 
     def evaluate(
         self,
@@ -116,10 +116,10 @@ def plan_tiles(
             f"{size[0]} x {size[1]}, not maps; give a larger photo or a layer before it"
         )
     map_size = (len(field.low[0]), len(field.low[1]))
-    whole_tile = Tile(
+    whole_tile = ImageTile(
         TileSpan(0, size[0], 0, map_size[0], 0), TileSpan(0, size[1], 0, map_size[1], 0)
     )
-    tiles: tuple[tuple[Tile, Trace], ...] = ((whole_tile, whole_trace),)
+    tiles: tuple[tuple[ImageTile, Trace], ...] = ((whole_tile, whole_trace),)
     if largest is not None and max(size) > largest:
         with suppress(NoTilesError):
             traced = find_tiles(model, whole_trace, [node_name], largest=largest)

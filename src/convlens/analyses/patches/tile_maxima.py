@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.patches.spatial_max import spatial_max
-from convlens.tracing.tiles import Tile
+from convlens.tracing.tiles import ImageTile
 
 
 class TileMaxima:
@@ -31,7 +31,7 @@ class TileMaxima:
         self.positions = torch.empty(0, channels, dtype=torch.int64)
         self.fired = torch.zeros(1, channels, dtype=torch.int64)
 
-    def add(self, tile: Tile, units: Tensor) -> None:
+    def add(self, tile: ImageTile, units: Tensor) -> None:
         """Add the units `(1, C, h, w)` of a tile."""
         values, in_tile = _strongest(units, self._most)
         rows, columns = in_tile // units.shape[3], in_tile % units.shape[3]

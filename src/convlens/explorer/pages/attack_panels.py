@@ -8,11 +8,11 @@ from convlens.analyses.attacks.figures import draw_signs
 from convlens.explorer.pages.photo_panels import draw_stage
 from convlens.explorer.photo_store import StoredPhoto
 from convlens.explorer.rendering import to_picture
-from convlens.explorer.reproduction import Reproduction
 from convlens.explorer.session import LEVELS, Session
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.models.labels import class_name
 from convlens.models.output_head import prediction_probabilities
+from convlens.results.reproduction import Reproduction
 from convlens.wording import percent
 
 

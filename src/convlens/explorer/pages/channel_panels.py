@@ -12,10 +12,10 @@ from convlens.drawing import enlarge, sequential_colors
 from convlens.errors import ConvlensError
 from convlens.explorer.network import LayerRow
 from convlens.explorer.photo_store import StoredPhoto
-from convlens.explorer.reproduction import Reproduction
 from convlens.explorer.session import Session
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.models.labels import class_name
+from convlens.results.reproduction import Reproduction
 
 _SHARES = (0.5, 0.9, 0.99)  # of the photos, for the quantiles
 _CELL = 14  # CSS pixels of the response to one grating

@@ -23,8 +23,8 @@ from convlens.explorer.comparison import (
 )
 from convlens.explorer.event_stream import Computation, fill_template, stream
 from convlens.explorer.rendering import Handler, attempt, render, session_of
-from convlens.explorer.reproduction import Reproduction
 from convlens.explorer.session import Session
+from convlens.results.reproduction import Reproduction
 
 WITH = "with"  # the parameter of an address that names the model beside which a page is shown
 

@@ -20,11 +20,11 @@ from convlens.explorer.photo_errors import (
 )
 from convlens.explorer.photo_store import StoredPhoto
 from convlens.explorer.rendering import FAST, attempt, render, session_of
-from convlens.explorer.reproduction import Reproduction
 from convlens.html.charts import reliability_chart
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.models.label_tables import format_labels
 from convlens.passes.proportion import Proportion
+from convlens.results.reproduction import Reproduction
 
 _SIDE = 160  # CSS pixels of a photo
 _SMALL = 64  # CSS pixels of a patch and of a similar photo

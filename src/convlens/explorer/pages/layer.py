@@ -17,10 +17,10 @@ from convlens.explorer.pages.numbered_pages import take_page
 from convlens.explorer.pages.patch_tiles import shows_response
 from convlens.explorer.patch_search import search_patches
 from convlens.explorer.rendering import FAST, attempt, render, session_of
-from convlens.explorer.reproduction import Reproduction
 from convlens.explorer.session import MOST_SEARCHED, Session
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.models.labels import class_name
+from convlens.results.reproduction import Reproduction
 
 _CHANNELS = MOST  # on one page
 _SIDE = 96  # CSS pixels of a tile

@@ -12,9 +12,9 @@ from convlens.errors import ConvlensError
 from convlens.explorer.event_stream import Computation, fill_template, stream_parts
 from convlens.explorer.network import SIDE
 from convlens.explorer.rendering import session_of, to_picture
-from convlens.explorer.reproduction import Reproduction
 from convlens.explorer.session import Session
 from convlens.html.pictures import Picture, PictureBudget
+from convlens.results.reproduction import Reproduction
 from convlens.tracing.channel_names import check_channel
 
 MOST = 64  # channels, as many as a page of the layer shows

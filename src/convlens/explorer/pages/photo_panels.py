@@ -12,9 +12,9 @@ from convlens.errors import ConvlensError
 from convlens.explorer.network import LayerRow
 from convlens.explorer.pages.photo_state import PhotoState
 from convlens.explorer.photo_store import StoredPhoto
-from convlens.explorer.reproduction import Reproduction
 from convlens.explorer.session import Session
 from convlens.html.pictures import Picture, PictureBudget
+from convlens.results.reproduction import Reproduction
 from convlens.tracing.channel_names import check_channel, check_position
 from convlens.wording import percent, with_sign
 

@@ -15,10 +15,11 @@ from convlens.page.channel_choice import choose_channels, find_explained_channel
 from convlens.page.inputs import Inputs
 from convlens.page.maximized_images import STEPS, maximize_within, reproduce_maximized
 from convlens.page.photo_cards import PhotoCards
-from convlens.page.result import Finding, Reproduction, Tile
+from convlens.page.result import Finding, Tile
 from convlens.page.section import Section, Thumbnail
 from convlens.passes.options import PassOptions
 from convlens.results import Result
+from convlens.results.reproduction import Reproduction
 from convlens.tracing.selection import find_channel_sources
 from convlens.wording import counted, enumerated
 

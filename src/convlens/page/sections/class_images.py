@@ -11,8 +11,8 @@ from convlens.models.labels import NEGATIVE, class_name
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
 from convlens.page.maximized_images import maximize_within, reproduce_maximized
-from convlens.page.result import Reproduction
 from convlens.page.section import Section
+from convlens.results.reproduction import Reproduction
 
 MAXIMIZED_SIDE = 160  # pixels of the side of an image, at most where the network allows
 _SIDE = 160  # CSS pixels

@@ -8,8 +8,8 @@ from convlens.errors import ConvlensError
 from convlens.html.pictures import PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
-from convlens.page.result import Reproduction
 from convlens.page.section import Section
+from convlens.results.reproduction import Reproduction
 
 SIDE = 320  # pixels of the longer side of the dream
 OCTAVES = 3

@@ -9,8 +9,9 @@ from convlens.data.sampling import spread
 from convlens.html.pictures import PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
-from convlens.page.result import Finding, Reproduction
+from convlens.page.result import Finding
 from convlens.page.section import Section
+from convlens.results.reproduction import Reproduction
 from convlens.tracing.selection import find_channel_sources
 from convlens.wording import percent
 

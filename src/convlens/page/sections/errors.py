@@ -11,9 +11,10 @@ from convlens.html.charts import reliability_chart
 from convlens.html.pictures import SIDE, Picture, PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
-from convlens.page.result import Finding, Reproduction
+from convlens.page.result import Finding
 from convlens.page.section import Section
 from convlens.passes.options import PassOptions
+from convlens.results.reproduction import Reproduction
 from convlens.wording import counted, percent
 
 _LEAST_LABELED = 16  # photos; of fewer, the cards of the photos say all

@@ -12,9 +12,9 @@ from convlens.html import scales
 from convlens.html.pictures import Picture, PictureBudget, row_of
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
-from convlens.page.result import Reproduction
 from convlens.page.section import Section
 from convlens.results import Result
+from convlens.results.reproduction import Reproduction
 from convlens.tracing.selection import find_channel_sources
 
 CHANNELS = 8  # of each layer

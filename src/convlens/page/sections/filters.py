@@ -12,9 +12,10 @@ from convlens.html import scales
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
-from convlens.page.result import Finding, Reproduction
+from convlens.page.result import Finding
 from convlens.page.section import Section, Thumbnail
 from convlens.results import Result
+from convlens.results.reproduction import Reproduction
 from convlens.wording import counted, enumerated
 
 _TILE = 48  # CSS pixels of a filter, at most

@@ -12,9 +12,10 @@ from convlens.drawing import outer_radius
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
-from convlens.page.result import Finding, Reproduction
+from convlens.page.result import Finding
 from convlens.page.section import Section
 from convlens.results import Result
+from convlens.results.reproduction import Reproduction
 from convlens.wording import counted
 
 NOISE = 1000  # filters of noise that the fits are compared with

@@ -13,8 +13,9 @@ from convlens.html.numbers import short
 from convlens.html.pictures import PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
-from convlens.page.result import Finding, Reproduction
+from convlens.page.result import Finding
 from convlens.page.section import Section
+from convlens.results.reproduction import Reproduction
 from convlens.wording import capitalized, counted, enumerated
 
 # Layers that return their input: in the report's numbers, but not in the table.

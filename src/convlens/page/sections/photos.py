@@ -25,10 +25,11 @@ from convlens.page.photo_maps import (
     draw_other_maps,
 )
 from convlens.page.photo_tiles import make_photo_thumbnail, make_photo_tiles
-from convlens.page.result import Finding, ReportPhoto, Reproduction, Tile
+from convlens.page.result import Finding, ReportPhoto, Tile
 from convlens.page.section import Section, Thumbnail
 from convlens.page.sections.channels import SECTION as CHANNELS
 from convlens.page.sections.channels import Channels
+from convlens.results.reproduction import Reproduction
 
 CURVES = (104, 44)  # width and height of the curves of deletion and insertion
 _STRONGEST = 127  # gray levels of the magnified change

@@ -6,8 +6,9 @@ from convlens.analyses.preprocessing_check.preprocessing_check import check_prep
 from convlens.analyses.preprocessing_check.result import Diagnosis
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
-from convlens.page.result import Finding, Mark, Reproduction, Tile
+from convlens.page.result import Finding, Mark, Tile
 from convlens.page.section import Section
+from convlens.results.reproduction import Reproduction
 from convlens.wording import capitalized, counted
 
 _PASSES = 24  # forward passes of one photo, about

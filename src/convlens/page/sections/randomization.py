@@ -11,8 +11,9 @@ from convlens.data.sampling import spread
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
 from convlens.page.photo_cards import PhotoCards
-from convlens.page.result import Finding, Reproduction
+from convlens.page.result import Finding
 from convlens.page.section import Section
+from convlens.results.reproduction import Reproduction
 
 STAGES = 6  # at most: parts of the network whose weights are drawn anew, one after the other
 DRAWS = 2

@@ -19,10 +19,11 @@ from convlens.models.labels import class_name
 from convlens.models.output_head import predict_with_probability
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
-from convlens.page.result import Finding, Mark, Reproduction
+from convlens.page.result import Finding, Mark
 from convlens.page.section import Section, Thumbnail
 from convlens.passes.options import PassOptions
 from convlens.results import Result
+from convlens.results.reproduction import Reproduction
 from convlens.wording import capitalized
 
 EPSILONS = (1, 2, 4, 8)  # gray levels

@@ -15,10 +15,11 @@ from convlens.html.pictures import PictureBudget
 from convlens.models.model import Model
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
-from convlens.page.result import Finding, Mark, Reproduction
+from convlens.page.result import Finding, Mark
 from convlens.page.section import Section, Thumbnail
 from convlens.passes.options import PassOptions
 from convlens.results import Result
+from convlens.results.reproduction import Reproduction
 from convlens.wording import capitalized, counted
 
 OFFSETS = 9  # of the first photo's map along each axis, at least

@@ -8,9 +8,9 @@ from convlens.html.pictures import PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
 from convlens.page.reproduction import folder_name
-from convlens.page.result import Reproduction
 from convlens.page.section import Section
 from convlens.results import Result
+from convlens.results.reproduction import Reproduction
 from convlens.tracing.selection import ChannelSource, find_channel_sources
 from convlens.tracing.trace import Trace
 

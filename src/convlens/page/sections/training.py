@@ -10,10 +10,11 @@ from convlens.html.pictures import PictureBudget
 from convlens.models.loading.specs import DESCRIPTION, find_run_folder
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
-from convlens.page.result import Finding, Reproduction
+from convlens.page.result import Finding
 from convlens.page.section import Section
 from convlens.passes.proportion import Proportion, wilson_interval
 from convlens.results import Result
+from convlens.results.reproduction import Reproduction
 from convlens.training.result import Checkpoint, Training, read_training
 from convlens.wording import counted, enumerated, interval
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from convlens.analyses.weights_check.weights_check import WeightsCheck, check_weights
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
-from convlens.page.result import Finding, Reproduction
+from convlens.page.result import Finding
 from convlens.page.section import Section
+from convlens.results.reproduction import Reproduction
 from convlens.wording import capitalized
 
 
