@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from convlens.analyses.anatomy.anatomy import Anatomy, anatomy
+from convlens.analyses.anatomy.anatomy import anatomy
 from convlens.analyses.anatomy.network_drawing import NetworkDrawing
+from convlens.analyses.anatomy.result import Anatomy
 from convlens.analyses.missing_settings.missing_settings import missing_settings
 from convlens.errors import ConvlensError
 from convlens.models.model import Model

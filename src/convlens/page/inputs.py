@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from convlens.analyses.anatomy.anatomy import Anatomy
+from convlens.analyses.anatomy.result import Anatomy
 from convlens.analyses.gradcam.boxes import ObjectBox
 from convlens.data.sampling import spread
 from convlens.models.model import Model

@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from convlens import __version__
-from convlens.analyses.anatomy.anatomy import Anatomy, anatomy
+from convlens.analyses.anatomy.anatomy import anatomy
+from convlens.analyses.anatomy.result import Anatomy
 from convlens.analyses.gradcam.boxes import read_boxes
 from convlens.cache.folder import disk_cache
 from convlens.capture.folded_networks import keep_folded_networks

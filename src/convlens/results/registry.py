@@ -11,7 +11,7 @@ from convlens.errors import ConvlensError, suggest
 
 # All result classes of convlens with their modules. A new result class has a line here.
 CONVLENS_CLASSES = {
-    "Anatomy": "convlens.analyses.anatomy.anatomy",
+    "Anatomy": "convlens.analyses.anatomy.result",
     "Layer": "convlens.analyses.anatomy.layer",
     "Diagnostic": "convlens.analyses.attacks.diagnostics",
     "Fgsm": "convlens.analyses.attacks.fgsm_result",

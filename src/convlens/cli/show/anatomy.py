@@ -9,8 +9,8 @@ from convlens.cli.folders import print_numbers
 from convlens.wording import counted
 
 if TYPE_CHECKING:
-    from convlens.analyses.anatomy.anatomy import Anatomy
     from convlens.analyses.anatomy.layer import Layer
+    from convlens.analyses.anatomy.result import Anatomy
 
 
 def show_anatomy(result: "Anatomy", layers: "Sequence[Layer]", *, json: bool) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from convlens.analyses.anatomy.anatomy import Anatomy
 from convlens.analyses.anatomy.layer import Layer
+from convlens.analyses.anatomy.result import Anatomy
 from convlens.analyses.missing_settings.missing_settings import missing_settings
 from convlens.data.images import to_pixels
 from convlens.data.sampling import spread
