@@ -85,6 +85,7 @@ class Capture(Listener):
             node: index of the node.
             tensor: the network's own tensor.
             in_place: whether the network continues with that tensor, whatever is returned.
+                Default: False.
         """
         if node in self.substitutes:
             return self._substitute(node, tensor, in_place=in_place)

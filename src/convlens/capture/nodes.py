@@ -35,7 +35,7 @@ def capture_nodes(
         nodes: indices of the nodes in the trace (`trace.find_node(name)`, `trace.logits`).
         gradient_nodes: indices of further nodes, at which the autograd graph starts. Their
             tensors are returned too, and `compute_gradients` takes gradients to them from
-            everything that was computed after them.
+            everything that was computed after them. Default: none.
         substitutes: activations `(N, ...)` for a single gradient node, from which the network
             computes all that follows, whatever the images. They may belong to larger images: the
             trace is of those. Every path from the image has to lead through that node. Default:

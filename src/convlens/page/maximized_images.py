@@ -33,7 +33,7 @@ def maximize_within(
         work: multiply-adds of all steps together.
         multiply_adds: number of multiply-adds of one forward pass as far as the targets, on an
             image of the model's size.
-        known: patches, whose activations the reached ones are compared with.
+        known: patches, whose activations the reached ones are compared with. Default: none.
 
     Raises:
         KeyboardInterrupt: the maximization was interrupted.

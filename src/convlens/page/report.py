@@ -37,6 +37,7 @@ from convlens.page.progress import Progress, Stages
 from convlens.page.render import render, view_sections
 from convlens.page.reproduction import LABELS, Reproducer
 from convlens.page.result import Report, SkippedPhoto, Subject
+from convlens.page.section import Section
 from convlens.page.sections import load_sections
 from convlens.results.network_result import collect_warnings
 from convlens.results.numbers import numbers_of
@@ -117,15 +118,7 @@ def report(
         options = _check_options(model, layer, classes, boxes, paths, table, seed, strict)
         labels_path = Path(out) / LABELS if table and _are_printable(paths) else None
         inputs, skipped = _gather(model, paths, table, options, stages, labels_path)
-        sections = load_sections()
-        for section in sections:
-            with stages.attempt(section.name):
-                result = section.compute(inputs)
-                if result is not None:
-                    inputs.results[section.name] = result
-        # A section without a result and without a reason for that has nothing to show.
-        known = {*inputs.results, *stages.failures}
-        sections = [section for section in sections if section.name in known]
+        sections = _compute_sections(inputs, stages)
         findings = collect_findings(sections, inputs, skipped, len(paths), warnings)
         tiles = collect_tiles(sections, inputs)
         with stages.timed("pictures"):
@@ -168,6 +161,21 @@ def report(
         text = json_text(numbers_of(finished, command=command))
         (folder / REPORT).write_text(text, encoding="utf-8")
     return finished
+
+
+def _compute_sections(inputs: Inputs, stages: Stages) -> list[Section]:
+    """Compute all sections, and return those that have something to show.
+
+    A section without a result and without a reason for that is left out.
+    """
+    sections = load_sections()
+    for section in sections:
+        with stages.attempt(section.name):
+            result = section.compute(inputs)
+            if result is not None:
+                inputs.results[section.name] = result
+    known = {*inputs.results, *stages.failures}
+    return [section for section in sections if section.name in known]
 
 
 def _resolve_photos(

@@ -54,8 +54,8 @@ class Reproducer:
             words: words of the command line after `convlens`, without the options that load the
                 model and without `--out`; none where there is no such command.
             call: the Python expression of the result, with `model` for the model.
-            preparation: Python lines before it.
-            addition: Python lines after it, with `result` for the result.
+            preparation: Python lines before it. Default: none.
+            addition: Python lines after it, with `result` for the result. Default: none.
         """
         folder = folder_name(name)
         before = f"{preparation}\n" if preparation else ""
@@ -119,10 +119,10 @@ class Reproducer:
             command: its name on the command line.
             function: its name in Python.
             photos: photos on which the result is computed.
-            words: words of the command line after the photos.
-            arguments: arguments of the Python function after the photos.
+            words: words of the command line after the photos. Default: none.
+            arguments: arguments of the Python function after the photos. Default: none.
             labeled: the labels of the photos are given. There is no command then where no table
-                holds them.
+                holds them. Default: False.
         """
         paths = [photo.path for photo in photos]
         labels = [f"labels={[photo.expected for photo in photos]}"] if labeled else []
