@@ -12,6 +12,7 @@ from torch import Tensor
 from convlens.capture.folded_networks import guard_network
 from convlens.capture.forward_pass import Capture
 from convlens.models.model import Model
+from convlens.runtime.allocator import raise_heap_thresholds
 from convlens.tracing.memory import check_run_fits
 from convlens.tracing.trace import Trace
 
@@ -50,6 +51,7 @@ def capture_nodes(
             run did not compute one of the nodes (a network with branches on its data), or large
             images that would not fit the memory (`tracing.memory`).
     """
+    raise_heap_thresholds()
     requested = dict.fromkeys((*nodes, *gradient_nodes))
     needs_graph = bool(gradient_nodes) or images.requires_grad
     with_gradient = (0,) if images.requires_grad else gradient_nodes
@@ -92,6 +94,7 @@ def stream_nodes(
         ConvlensError: the images do not fit the model, the network raises an error on them, this
             run did not compute one of the nodes, or large images that would not fit the memory.
     """
+    raise_heap_thresholds()
     model.check_shape(images)
     check_run_fits(trace, len(images), nodes, (), model.dtype, model.device, streamed=True)
     with guard_network(model, trace, set(nodes)) as network, torch.no_grad():

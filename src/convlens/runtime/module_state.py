@@ -6,6 +6,7 @@ computes), and write into the tensors, lists, dictionaries and sets that they ho
 
 import random
 from collections.abc import Iterable
+from itertools import chain, islice
 from operator import is_
 from typing import Any
 
@@ -27,7 +28,13 @@ class ModuleState:
     """
 
     def __init__(self, contents: ModuleContents) -> None:
-        self._containers = [(container, _copy(container)) for container in contents.containers]
+        plain = [container for container in contents.containers if type(container) is dict]
+        self._dictionaries = _PlainDictionaries(plain)
+        self._containers = [
+            (container, _copy(container))
+            for container in contents.containers
+            if type(container) is not dict
+        ]
         self._empty = contents.empty
         small = [tensor for tensor in contents.tensors if _is_small(tensor)]
         self._small = [_SmallTensors(tensors) for tensors in _by_type(small)]
@@ -53,16 +60,9 @@ class ModuleState:
         if any(self._empty):
             for container in self._empty:
                 container.clear()
+        self._dictionaries.restore()
         for container, copy in self._containers:
-            # Most are dictionaries that have not changed, and hundreds of calls would add up.
-            is_unchanged = (
-                type(container) is dict
-                and len(container) == len(copy)
-                and all(map(is_, container, copy))
-                and all(map(is_, container.values(), copy.values()))
-            )
-            if not is_unchanged:
-                _restore_container(container, copy)
+            _restore_container(container, copy)
         for tensors in self._small:
             tensors.restore()
         for tensor, value in self._tensors:
@@ -76,6 +76,35 @@ class ModuleState:
             _set_random_state(generator, state)
         for parameter, data, requires_grad, gradient in self._parameters:
             _restore_parameter(parameter, data, gradient, requires_grad=requires_grad)
+
+
+class _PlainDictionaries:
+    """Dictionaries, saved and compared as one list of keys and one of values.
+
+    A network has hundreds of them, one for the attributes of each module, and most do not change.
+    """
+
+    def __init__(self, dictionaries: list[dict[Any, Any]]) -> None:
+        self._dictionaries = dictionaries
+        self._lengths = list(map(len, dictionaries))
+        self._keys = list(chain.from_iterable(dictionaries))
+        self._values = list(chain.from_iterable(map(dict.values, dictionaries)))
+
+    def restore(self) -> None:
+        """Put the saved items into the dictionaries that have changed."""
+        if self._are_unchanged():
+            return
+        items = zip(self._keys, self._values, strict=True)
+        for dictionary, length in zip(self._dictionaries, self._lengths, strict=True):
+            _restore_container(dictionary, dict(islice(items, length)))
+
+    def _are_unchanged(self) -> bool:
+        values = chain.from_iterable(map(dict.values, self._dictionaries))
+        return (
+            self._lengths == list(map(len, self._dictionaries))
+            and list(chain.from_iterable(self._dictionaries)) == self._keys
+            and all(map(is_, values, self._values))
+        )
 
 
 class _SmallTensors:

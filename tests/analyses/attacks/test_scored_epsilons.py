@@ -1,4 +1,4 @@
-"""The epsilons of few images are scored in one batch, with the same numbers as one by one."""
+"""The epsilons of few images are scored in one call, with the same numbers as one by one."""
 
 from unittest.mock import patch
 
@@ -54,10 +54,12 @@ def test_each_epsilon_has_the_logits_that_it_has_alone(kind):
 
 @pytest.mark.parametrize(
     ("kind", "count", "size", "batches"),
-    [("usual", 1, 8, [5]), ("usual", 8, 8, [8] * 5), ("usual", 20, 8, [20] * 5),
-     ("usual", 1, 24, [1] * 5), ("single", 1, 8, [1] * 5), ("batch", 1, 8, [1] * 5)],
+    [("usual", 1, 8, [5]), ("usual", 8, 8, [40]), ("usual", 20, 8, [60, 40]),
+     ("usual", 1, 32, [4, 1]), ("single", 1, 8, [1] * 5), ("batch", 1, 8, [1] * 5)],
 )  # fmt: skip
-def test_epsilons_share_a_batch_where_images_do_not_change_one_another(kind, count, size, batches):
+def test_epsilons_are_scored_in_one_call_where_images_do_not_change_one_another(
+    kind, count, size, batches
+):
     model = convlens.wrap(Network(kind).eval(), size=8)
     with patch.object(fgsm, "compute_logits", side_effect=fgsm.compute_logits) as compute:
         convlens.fgsm(model, torch.rand(count, 3, size, size), EPSILONS)

@@ -1,0 +1,39 @@
+"""The thresholds of glibc: a large block comes from the heap instead of from the system."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+_SCRIPT = """
+import ctypes, sys
+from convlens.runtime.allocator import raise_heap_thresholds
+
+libc = ctypes.CDLL(None)
+fields = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+
+class Mallinfo(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in fields.split()]
+
+libc.mallinfo2.restype = Mallinfo
+libc.malloc.restype = ctypes.c_void_p
+if sys.argv[1] == "raised":
+    raise_heap_thresholds()
+before = libc.mallinfo2().hblks  # blocks requested from the system
+libc.malloc(ctypes.c_size_t(30 * 2**20))
+print(libc.mallinfo2().hblks - before)
+"""
+
+
+def _blocks_from_system(mode: str) -> int:
+    process = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, mode], capture_output=True, text=True, check=True
+    )
+    return int(process.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_a_large_block_comes_from_the_heap():
+    assert _blocks_from_system("raised") == 0
+    assert _blocks_from_system("as it was") == 1
