@@ -213,7 +213,7 @@ def find_channel_sources(
         layers: names of layers or nodes; None for all convolutions whose maps have more than one
             position. Layers with the same node (the last convolution of a residual block and its
             shortcut) share one source, with the name of the first.
-        side: `pre`, `post` or `output`.
+        side: `pre`, `post` or `output`; default: `post`.
 
     Raises:
         ConvlensError: an unknown name or side, a node without maps, or a side of several nodes.
@@ -327,7 +327,7 @@ def find_channels(trace: Trace, texts: Sequence[str], side: Side = "post") -> di
     Args:
         trace: of the network.
         texts: names of channels.
-        side: `pre`, `post` or `output`.
+        side: `pre`, `post` or `output`; default: `post`.
 
     Returns:
         The numbers of the channels, by the name of the layer.

@@ -34,8 +34,10 @@ class Box:
     Attributes:
         layer: position in `Anatomy.layers`; -1 for the image.
         kind: what the color stands for.
-        x, y: left edge and vertical center of the front face.
-        width, height: of the front face.
+        x: left edge of the front face.
+        y: vertical center of the front face.
+        width: width of the front face.
+        height: height of the front face.
         slant: how far the rear face lies to the right and above; 0 draws a flat box.
     """
 
@@ -68,7 +70,8 @@ class Connection:
     """One line from a box to a later one.
 
     Attributes:
-        start, end: positions in `NetworkDrawing.boxes`.
+        start: position in `NetworkDrawing.boxes` of the box where it begins.
+        end: position of the box where it ends.
         points: corners of the line, from left to right.
         skips: whether the line passes over boxes between them, as a residual connection does.
     """
@@ -87,7 +90,8 @@ class NetworkDrawing:
         boxes: in the order of execution, the image first.
         connections: lines between boxes.
         labels: x, y and text of the size of a feature map, where it changes on the longest path.
-        width, height: of the drawing.
+        width: width of the drawing.
+        height: height of the drawing.
     """
 
     boxes: tuple[Box, ...]

@@ -116,9 +116,6 @@ class Recording:
         parameters: names of the parameters among the nodes.
         output: index of the node that the network returned (its class scores); -1 if it stopped
             before, or returned no class scores.
-        output_index: position of that node among the tensors that the network returned in a
-            sequence; None if it returned no sequence.
-        other_outputs: indices of the other tensors of that sequence.
         faked: whether it ran on fake tensors, so that the recording is valid for every input of
             this size.
         stopped: why the network did not run to its end, in words; empty if it did.
@@ -129,6 +126,10 @@ class Recording:
         complex_nodes: indices of the nodes of complex numbers, which are no feature maps.
         images: number of images that it ran on: 1, or 2 for a network that drops the dimension of
             the images when there is one.
+        other_outputs: indices of the other tensors of a sequence in which the network returned the
+            class scores.
+        output_index: position of `output` in that sequence; None if the network returned no
+            sequence.
     """
 
     shapes: tuple[tuple[int, ...], ...]
