@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from convlens.runtime import fingerprints
 from convlens.runtime.fingerprints import fingerprint_weights, keep_weight_fingerprints
@@ -15,7 +15,7 @@ def network() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
 
 
-def weight(net: nn.Sequential) -> nn.Parameter:
+def weight(net: nn.Sequential) -> Tensor:
     convolution = net[0]
     assert isinstance(convolution, nn.Conv2d)
     return convolution.weight
