@@ -1,5 +1,6 @@
 """Predictions: the classes that a network predicts for images, with their probabilities."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -145,11 +146,15 @@ def compute_logits(model: Model, trace: Trace, images: Tensor) -> Tensor:
     Raises:
         ConvlensError: as `check_logits`.
     """
-    # Guarded once for all parts.
-    with guard_network(model, trace, {trace.logits}), torch.no_grad():
+    parts = image_parts(model, trace, images)
+    # Guarded once for all parts; a run of a single one is guarded anyway.
+    guard: AbstractContextManager[object] = nullcontext()
+    if len(parts) > 1:
+        guard = guard_network(model, trace, {trace.logits})
+    with guard, torch.no_grad():
         logits = [
             capture_nodes(model, trace, images[part].detach(), [trace.logits])[trace.logits]
-            for part in image_parts(model, trace, images)
+            for part in parts
         ]
     return check_logits(model, torch.cat(logits) if len(logits) > 1 else logits[0]).float()
 
