@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from convlens.analyses.attacks.fgsm import fgsm
@@ -10,17 +9,15 @@ from convlens.analyses.attacks.fgsm_result import Fgsm
 from convlens.analyses.attacks.flip import Flip, find_flip
 from convlens.analyses.gradcam.boxes import boxes_on_image
 from convlens.analyses.gradcam.deletion_insertion import DeletionInsertion, deletion_insertion
-from convlens.analyses.gradcam.gradcam import gradcam, gradcam_layers
 from convlens.analyses.gradcam.layers_result import GradCamLayers
 from convlens.analyses.gradcam.pointing_game import PointingGame, pointing_game
 from convlens.analyses.gradcam.result import ChannelShare, GradCam, MapStatistics
-from convlens.errors import ConvlensError
+from convlens.analyses.gradcam.sides_and_layers import gradcam_sides_and_layers
 from convlens.models.labels import class_name
 from convlens.models.model import Model
 from convlens.page.budget import CLASSES
 from convlens.page.inputs import Inputs
 from convlens.results import Result
-from convlens.tracing.selection import Side
 
 SHARES = 3  # channels that are named beneath a map
 CLASSES_SHOWN = 2  # classes that are explained where none are given
@@ -120,14 +117,15 @@ def make_card(inputs: Inputs, number: int, image: Tensor) -> PhotoCard:
     model, options, stages = inputs.model, inputs.options, inputs.stages
     image = image.to(model.device)
     boxes = boxes_on_image(model, inputs.photos[number].path, options.boxes or {})
-    maps, evidence, attack, flipped = None, None, None, None
+    maps, other_side, layers = None, None, None
+    evidence, attack, flipped = None, None, None
     with stages.attempt("photos/gradcam"):
         objects = list(dict.fromkeys(box.classes[0] for box in boxes))[:CLASSES]
-        maps = gradcam(
+        explained = gradcam_sides_and_layers(
             model, image, classes=options.classes or objects or None,
             top=min(CLASSES_SHOWN, inputs.trace.num_outputs), layer=options.layer,
         )  # fmt: skip
-    other_side = _explain_other_side(inputs, image, maps) if maps is not None else None
+        maps, other_side, layers = explained.cam, explained.other_side, explained.layers
     if maps is not None:
         with stages.attempt("photos/evidence"):
             evidence = deletion_insertion(model, maps, seed=options.seed)
@@ -145,7 +143,7 @@ def make_card(inputs: Inputs, number: int, image: Tensor) -> PhotoCard:
         other_statistics=tuple(other_side.statistics(0, rank) for rank in others)
         if other_side
         else (),
-        layers=_explain_layers(inputs, image, maps) if maps is not None else None,
+        layers=layers,
         shares=tuple(maps.channel_shares(0, rank, top=SHARES) for rank in ranks) if maps else (),
         evidence=evidence,
         boxes=tuple(box.edges for box in boxes),
@@ -154,32 +152,6 @@ def make_card(inputs: Inputs, number: int, image: Tensor) -> PhotoCard:
         flips=flipped,
         flip=_summarize_flip(model, attack, flipped) if attack and flipped else None,
     )
-
-
-def _explain_other_side(inputs: Inputs, image: Tensor, maps: GradCam) -> GradCam | None:
-    """The maps of the same classes after the non-linearity instead of before it, or the reverse."""
-    classes = _explained_classes(maps)
-    side: Side = "post" if maps.side == "pre" else "pre"
-    try:
-        other = gradcam(inputs.model, image, classes=classes, layer=inputs.options.layer, side=side)
-    except ConvlensError:  # the layer has one side only
-        return None
-    same = other.maps.shape == maps.maps.shape and torch.equal(other.maps, maps.maps)
-    return None if same else other
-
-
-def _explain_layers(inputs: Inputs, image: Tensor, maps: GradCam) -> GradCamLayers | None:
-    """The map of the first class at each resolution of the network."""
-    classes = _explained_classes(maps)[:, :1]
-    try:
-        return gradcam_layers(inputs.model, image, classes=classes)
-    except ConvlensError:
-        return None
-
-
-def _explained_classes(maps: GradCam) -> Tensor:
-    """The classes of maps and those that are subtracted, int64 `(N, K, 2)`."""
-    return torch.stack([maps.classes, maps.subtracted], dim=-1)
 
 
 def _summarize_flip(model: Model, attack: Fgsm, flipped: Flip) -> FlipSummary:

@@ -7,6 +7,7 @@ layers.py                the layers whose maps are weighted
 result.py                the result at one layer
 layers_result.py         the result at several layers
 pictures.py              overlays and strips of maps
+sides_and_layers.py      maps on both sides and at several layers, from one forward pass
 repeated.py              maps of one class after the other, from one forward pass
 deletion_insertion.py    check: deletion and insertion curves
 map_checks.py            on how many photos this check holds
