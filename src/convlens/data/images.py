@@ -1,6 +1,7 @@
 """Images: conversion between tensors and 8-bit pixels, PNG and JPEG files."""
 
 import io
+import math
 import struct
 import zlib
 from typing import Any
@@ -76,9 +77,9 @@ def to_pixels(images: Tensor, bounds: tuple[float, float] = (0.0, 1.0)) -> Tenso
     """
     low, high = bounds
     values = images.detach().cpu().float()
-    if bool(values.isnan().any()):
+    if values.numel() and math.isnan(values.amin()):  # the least of values with NaN is NaN
         raise ConvlensError("an image with NaN among its values cannot be drawn")
-    levels = ((values - low) * 255 / (high - low)).round().clamp(0, 255)
+    levels = (values - low).mul_(255).div_(high - low).round_().clamp_(0, 255)
     return levels.to(torch.uint8).movedim(-3, -1).contiguous()
 
 
