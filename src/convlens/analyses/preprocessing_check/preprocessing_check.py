@@ -152,6 +152,8 @@ def _score_photos(
 
 def _compute_logits(model: Model, trace: Trace, images: Tensor) -> Tensor:
     """Logits, float64 `(N, classes)`."""
+    # Mirrored images and those with reversed channels have another memory format.
+    images = images.contiguous(memory_format=torch.channels_last)
     parts = [
         compute_logits(model, trace, images[part]) for part in even_parts(len(images), _BATCH_SIZE)
     ]

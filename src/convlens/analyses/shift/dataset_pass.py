@@ -9,6 +9,7 @@ from convlens.analyses.shift.offset_map import OffsetMap, map_offsets
 from convlens.analyses.shift.shift import Shift, ShiftReducer
 from convlens.analyses.shift.shifted_layers import Offset, find_shifted_layers, parse_shifts
 from convlens.analyses.shift.views import find_margin, pad_squashed, with_margin
+from convlens.capture.folded_networks import keep_folded_networks
 from convlens.capture.gradients import enable_gradients
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
@@ -31,6 +32,7 @@ _OFFSETS = 16  # steps of the map over all offsets, along each axis
 
 @keep_warnings
 @enable_gradients()
+@keep_folded_networks()
 def shift(
     model: Model,
     photos: PhotosOrImages,

@@ -9,6 +9,7 @@ from torch import Tensor
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.analyses.shift.consistency import PROTOCOLS
 from convlens.analyses.shift.views import crop, find_margin, pad_squashed
+from convlens.capture.folded_networks import fold_batch_norms
 from convlens.drawing import (
     add_color_bar,
     add_title,
@@ -122,6 +123,7 @@ class OffsetMap(Result):
         }  # fmt: skip
 
 
+@fold_batch_norms()
 def map_offsets(
     model: Model,
     wide: Tensor,
