@@ -14,7 +14,8 @@ from convlens.analyses.gabor import fit as gabor_fit
 from convlens.analyses.maximize import stored_ascent
 from convlens.cache.entries import list_entries
 from convlens.tracing import tracer
-from convlens.tracing.caching.known_code import describe_known_model
+from convlens.tracing.caching import known_code
+from convlens.tracing.caching.known_code import describe_known_model, keep_descriptions
 from convlens.tracing.recording.recording import Operation
 
 
@@ -157,6 +158,34 @@ def test_networks_with_code_of_their_own_are_not_kept(folder, traced, monkeypatc
     assert describe_known_model(wrapped()) is not None
     monkeypatch.setattr(nn.Hardswish, "forward", lambda self, images: images)
     assert describe_known_model(wrapped()) is None
+
+
+def test_modules_are_described_again_when_they_change(monkeypatch):
+    model = wrapped()
+    hash_modules, hashed = known_code._hash_modules, []
+
+    def count(network):
+        hashed.append(network)
+        return hash_modules(network)
+
+    monkeypatch.setattr(known_code, "_hash_modules", count)
+    with keep_descriptions(), keep_descriptions():
+        descriptions = [describe_known_model(model) for _ in range(3)]
+        assert descriptions == [descriptions[0]] * 3
+        assert len(hashed) == 1
+        model.network[0].stride = (2, 2)
+        assert describe_known_model(model) == {
+            **descriptions[0], "modules": hash_modules(model.network)
+        }  # fmt: skip
+        assert describe_known_model(model) != descriptions[0]
+        with torch.no_grad():
+            model.network[0].weight.add_(1)
+        assert describe_known_model(model)["weights"] != descriptions[0]["weights"]
+        assert len(hashed) == 2
+        model.network[0].register_forward_hook(lambda module, inputs, output: output)
+        assert describe_known_model(model) is None
+    describe_known_model(wrapped())
+    assert len(hashed) == 4  # outside the block nothing is known
 
 
 def test_rules_of_users_are_not_mixed_with_traces_without_them(folder, traced):

@@ -41,9 +41,9 @@ from convlens.page.section import Section
 from convlens.page.sections import load_sections
 from convlens.results.network_result import collect_warnings
 from convlens.results.numbers import numbers_of
-from convlens.runtime.fingerprints import keep_weight_fingerprints
 from convlens.runtime.garbage import collect_new_objects
 from convlens.text import json_text, printable
+from convlens.tracing.caching.known_code import keep_descriptions
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 from convlens.wording import counted
@@ -53,7 +53,7 @@ Classes = str | int | Sequence[str | int]
 
 @disk_cache()
 @keep_folded_networks()
-@keep_weight_fingerprints()
+@keep_descriptions()
 @PREPARED_PHOTOS.keep()
 @collect_new_objects()
 def report(

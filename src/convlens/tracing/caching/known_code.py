@@ -9,22 +9,32 @@ import contextlib
 import dataclasses
 import enum
 import functools
+import hashlib
+import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, partial
 from importlib.util import find_spec
 from types import BuiltinFunctionType, CodeType, FunctionType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from convlens.models.model import Model
-from convlens.runtime.fingerprints import fingerprint_weights, to_plain
+from convlens.runtime.fingerprints import (
+    fingerprint_weights,
+    keep_weight_fingerprints,
+    to_plain,
+)
 from convlens.runtime.guard import unwrap_network
 from convlens.runtime.module_list import list_modules
+from convlens.tracing.caching.network_state import network_state
 
 LIBRARIES = ("torch", "torchvision", "timm", "convlens")
 _PLAIN = (
@@ -40,6 +50,11 @@ _GLOBAL_HOOKS = (
 _WRAPPERS = (contextlib.__file__, functools.__file__)  # in which decorators define functions
 _COMMON_ATTRIBUTES = frozenset(vars(nn.Module()))  # of every module; those that count are read here
 
+# Inside `keep_descriptions`: what `_hash_modules` returned for each network, in which state.
+_known_hashes: ContextVar[WeakKeyDictionary[nn.Module, tuple[Hashable, str | None]] | None] = (
+    ContextVar("hashes of modules", default=None)
+)
+
 
 class _UnknownCodeError(Exception):
     """Something in a network is neither plain data nor the code of a library."""
@@ -52,10 +67,49 @@ def describe_known_model(model: Model) -> dict[str, Any] | None:
         model: the model.
 
     Returns:
-        The classes, attributes and tensors of its modules, its preprocessing and its outputs; None
-        if code that belongs to no installed library takes part.
+        A hash of the classes and attributes of its modules, one of their tensors, its preprocessing
+        and its outputs; None if code that belongs to no installed library takes part.
     """
     network = unwrap_network(model.network)
+    known_hashes = _known_hashes.get()
+    if known_hashes is None:
+        modules = _hash_modules(network)
+    else:
+        state = network_state(model)
+        known_state, modules = known_hashes.get(network, (None, None))
+        if known_state != state:
+            modules = _hash_modules(network)
+            known_hashes[network] = state, modules
+    if modules is None:
+        return None
+    fed = (model.preprocessing, model.mean, model.std, model.bounds, model.center, model.channels)
+    labels = len(model.labels) if model.labels is not None else None
+    return {
+        "modules": modules,
+        "weights": fingerprint_weights(network),
+        "fed": to_plain(fed),
+        "outputs": [model.output, labels],
+    }
+
+
+@contextmanager
+def keep_descriptions() -> Iterator[None]:
+    """Hash the modules and the weights of each network once inside the block.
+
+    The modules are hashed again when something changes on which a trace depends, and the weights
+    when PyTorch writes one; see `keep_weight_fingerprints` for the changes that this does not see.
+    """
+    outer = _known_hashes.get()
+    token = _known_hashes.set(WeakKeyDictionary() if outer is None else outer)
+    try:
+        with keep_weight_fingerprints():
+            yield
+    finally:
+        _known_hashes.reset(token)
+
+
+def _hash_modules(network: nn.Module) -> str | None:
+    """A hash of the classes and attributes of modules; None if they are of no library."""
     if any(getattr(torch_module, name) for name in _GLOBAL_HOOKS):
         return None
     # A network has hundreds of modules of a dozen classes.
@@ -69,14 +123,7 @@ def describe_known_model(model: Model) -> dict[str, Any] | None:
         ]
     except _UnknownCodeError:
         return None
-    fed = (model.preprocessing, model.mean, model.std, model.bounds, model.center, model.channels)
-    labels = len(model.labels) if model.labels is not None else None
-    return {
-        "modules": modules,
-        "weights": fingerprint_weights(network),
-        "fed": to_plain(fed),
-        "outputs": [model.output, labels],
-    }
+    return hashlib.sha256(json.dumps(modules, sort_keys=True).encode()).hexdigest()
 
 
 def _describe_module(module: nn.Module, path: str, first_names: dict[int, str]) -> list[Any]:
