@@ -22,14 +22,16 @@ def every_class(logits):
     return directions
 
 
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize("build", ["resnet18", "mobilenet_v2", "densenet121", "squeezenet1_0"])
-def test_batched_directions_equal_the_loop(build):
+def test_batched_directions_equal_the_loop(build, memory_format):
     torch.manual_seed(0)
     network = getattr(torchvision.models, build)(weights=None, num_classes=5).eval()
     model, model_trace = prepared(network, 64)
     start = model_trace.final_layer.pre[0]
+    given = images(size=64).contiguous(memory_format=memory_format)
     captured = capture_nodes(
-        model, model_trace, images(size=64), [model_trace.logits], gradient_nodes=[start]
+        model, model_trace, given, [model_trace.logits], gradient_nodes=[start]
     )
     logits = captured[model_trace.logits]
     directions = every_class(logits)
@@ -37,6 +39,37 @@ def test_batched_directions_equal_the_loop(build):
     for index, direction in enumerate(directions):
         (alone,) = torch.autograd.grad(logits, captured[start], direction, retain_graph=True)
         torch.testing.assert_close(together[index], alone, rtol=1e-5, atol=1e-8)
+
+
+were_channels_last = []
+
+
+class Recorded(torch.autograd.Function):
+    """Its input; its backward pass records whether the gradient is channels-last."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, slope):
+        were_channels_last.append(slope.stride()[1] == 1)
+        return slope
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+def test_gradients_have_the_memory_format_of_the_maps(count, memory_format):
+    leaf = torch.rand(2, 4, 3, 3).contiguous(memory_format=memory_format).requires_grad_()
+    logits = Recorded.apply(leaf).mean((2, 3))
+    directions = torch.rand(count, 2, 4)
+    were_channels_last.clear()
+    (slope,) = compute_gradients(logits, [leaf], directions)
+    close(slope, (directions / 9)[..., None, None].expand(slope.shape))
+    assert were_channels_last == [memory_format is torch.channels_last]
+    # The graph is as it was before.
+    torch.autograd.grad(logits, leaf, directions[0])
+    assert not were_channels_last[-1]
 
 
 class Doubled(torch.autograd.Function):

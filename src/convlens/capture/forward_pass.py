@@ -121,7 +121,7 @@ class Capture(Listener):
             self.activations[node] = leaf
             if _is_writable(self.trace, node, tensor):
                 # Write in place: a module or a hook that holds this tensor then uses the leaf too.
-                tensor.copy_(self._as_network_has_it(node, leaf, tensor.clone()))
+                tensor.copy_(self._as_network_has_it(node, leaf, tensor))
             elif in_place:
                 raise ConvlensError(
                     f"{self.trace.name(node)} of {self.trace.model_name} is a part of another "
