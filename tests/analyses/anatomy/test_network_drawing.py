@@ -129,3 +129,19 @@ def test_a_network_without_layers_that_compute_is_an_image_alone():
     drawing, names = drawing_of(nn.ReLU())
     assert names == ["image"]
     assert drawing.connections == ()
+
+
+class OneImage(nn.Module):
+    """A network that takes one image at a time, so that a vector has no dimension of images."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.scores = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+
+    def forward(self, images):
+        return self.scores(self.convolution(images)[0].relu().mean((1, 2)))[None]
+
+
+def test_a_vector_without_a_dimension_of_images_has_a_label():
+    drawing, _ = drawing_of(OneImage())
+    assert "3" in [text for _, _, text in drawing.labels]

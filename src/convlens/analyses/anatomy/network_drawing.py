@@ -113,7 +113,7 @@ def draw_network(image: tuple[int, int, int], layers: Sequence[Layer]) -> Networ
     """
     sources = _drawn_sources(layers)
     shapes: dict[int, tuple[int, ...]] = {_IMAGE: image}
-    shapes |= {layer: layers[layer].output[1:] for layer in sources}
+    shapes |= {layer: _without_images(layers[layer].output) for layer in sources}
     kinds: dict[int, Kind] = {_IMAGE: "image"}
     kinds |= {layer: _kind(layers[layer], len(inputs)) for layer, inputs in sources.items()}
     columns = _columns(sources)
@@ -134,6 +134,11 @@ def _kind(layer: Layer, num_sources: int) -> Kind:
     if layer.by_formula is not None:
         return "dense"
     return "merge" if num_sources > 1 and layer.kind in _MERGES else "other"
+
+
+def _without_images(output: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of an output without the dimension of images, which a vector may not have."""
+    return output[1:] if len(output) > 1 else output
 
 
 def _is_drawn(layer: Layer, inputs: Sequence[int], shapes: Mapping[int, tuple[int, ...]]) -> bool:
@@ -315,7 +320,7 @@ def _label(
         shape = shapes[box.layer]
         if shape[-2:] == before:
             continue
-        text = f"{shape[1]}×{shape[2]}\n{shape[0]}" if len(shape) == 3 else str(shape[-1])
+        text = f"{shape[1]}×{shape[2]}\n{shape[0]}" if len(shape) == 3 else str((1, *shape)[-1])
         x = (box.x + box.right) / 2
         is_free = x - labels[-1][0] > _LABEL and end - x > _LABEL if labels else True
         if is_free or x == end:

@@ -14,7 +14,7 @@ from convlens.analyses.attacks.criterion import AttackCriterion, loss_gradient, 
 from convlens.analyses.attacks.diagnostics import Diagnostic, diagnose_pgd, diagnose_zero_gradients
 from convlens.analyses.attacks.robustness import FGSM, NOISE, PGD, Curve, Robustness
 from convlens.analyses.attacks.steps import fgsm_step, pgd_start, pgd_step, pgd_step_size
-from convlens.analyses.predictions.predictions import compute_logits
+from convlens.analyses.predictions.predictions import compute_logits, compute_logits_together
 from convlens.capture.folded_networks import fold_batch_norms
 from convlens.capture.gradients import enable_gradients
 from convlens.models.labels import PhotoLabels
@@ -119,10 +119,8 @@ class RobustnessReducer:
             torch.tensor(round(change * _FIXED_POINT), dtype=torch.int64),
         )
         noisy = fgsm_step(batch.images, batch.noise_signs, epsilon, bounds)
-        logits = compute_logits(self.model, batch.trace, torch.cat([adversarial, noisy]))
-        fgsm_correct, noise_correct = map(
-            batch.correct_classes.contain_predictions, logits.split(len(batch.images))
-        )
+        logits = compute_logits_together(self.model, batch.trace, [adversarial, noisy])
+        fgsm_correct, noise_correct = map(batch.correct_classes.contain_predictions, logits)
         state["fgsm"][number] += int(fgsm_correct.sum())
         state["noise"][number] += int(noise_correct.sum())
         return fgsm_correct

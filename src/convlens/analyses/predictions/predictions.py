@@ -1,5 +1,6 @@
 """Predictions: the classes that a network predicts for images, with their probabilities."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from convlens.models.output_head import (
 )
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
-from convlens.tracing.image_parts import image_parts
+from convlens.tracing.image_parts import even_parts, image_parts
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
 from convlens.wording import counted, enumerated, percent
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_IMAGES = 8  # in a figure
+_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +159,35 @@ def compute_logits(model: Model, trace: Trace, images: Tensor) -> Tensor:
             for part in parts
         ]
     return check_logits(model, torch.cat(logits) if len(logits) > 1 else logits[0]).float()
+
+
+def compute_logits_together(
+    model: Model, trace: Trace, batches: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """Compute the logits of several batches of images of one size.
+
+    Together they run faster, but not where images of a batch affect one another: there each batch
+    runs alone.
+
+    Args:
+        model: the model.
+        trace: its trace for images of this size.
+        batches: images `(N, C, H, W)`.
+
+    Returns:
+        For each batch its logits, float32 `(N, classes)`.
+
+    Raises:
+        ConvlensError: as `check_logits`.
+    """
+
+    def run(images: Tensor) -> Tensor:
+        parts = even_parts(len(images), _BATCH_SIZE)
+        return torch.cat([compute_logits(model, trace, images[part]) for part in parts])
+
+    if not trace.takes_batches:
+        return tuple(map(run, batches))
+    return run(torch.cat(list(batches))).split([len(images) for images in batches])
 
 
 def check_logits(model: Model, logits: Tensor) -> Tensor:

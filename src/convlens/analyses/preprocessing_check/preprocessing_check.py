@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.predictions.photo_labels import check_photo_labels
-from convlens.analyses.predictions.predictions import compute_logits
+from convlens.analyses.predictions.predictions import compute_logits_together
 from convlens.analyses.preprocessing_check.result import Diagnosis
 from convlens.analyses.preprocessing_check.scores import (
     PhotoScores,
@@ -34,13 +34,10 @@ from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import ImagesLike, Model, check_model, tensor_to_array
 from convlens.results.network_result import keep_warnings
-from convlens.tracing.image_parts import even_parts
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
 
 Progress = Callable[[int, int], None]
-
-_BATCH_SIZE = 32
 
 
 @keep_warnings
@@ -143,18 +140,14 @@ def _score_photos(
     """Score each photo by its labels, or without them by the network's confidence."""
     trace = trace_network(model, images)
     if right is not None:
-        logits = _compute_logits(model, trace, images)
+        (logits,) = _compute_logits(model, trace, [images])
         return score_by_labels(logits, right, trace.output_head)
-    both = _compute_logits(model, trace, torch.cat([images, images.flip(3)]))
-    logits, mirrored = both.split(len(images))
+    logits, mirrored = _compute_logits(model, trace, [images, images.flip(3)])
     return score_by_confidence(logits, mirrored, trace.output_head)
 
 
-def _compute_logits(model: Model, trace: Trace, images: Tensor) -> Tensor:
-    """Logits, float64 `(N, classes)`."""
+def _compute_logits(model: Model, trace: Trace, batches: Sequence[Tensor]) -> list[Tensor]:
+    """The logits of each batch, float64 `(N, classes)`."""
     # Mirrored images and those with reversed channels have another memory format.
-    images = images.contiguous(memory_format=torch.channels_last)
-    parts = [
-        compute_logits(model, trace, images[part]) for part in even_parts(len(images), _BATCH_SIZE)
-    ]
-    return torch.cat(parts).cpu().double()
+    batches = [images.contiguous(memory_format=torch.channels_last) for images in batches]
+    return [logits.cpu().double() for logits in compute_logits_together(model, trace, batches)]

@@ -9,11 +9,12 @@ wrong, so the accuracy is reported, too.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
 
-from convlens.analyses.predictions.predictions import compute_logits
+from convlens.analyses.predictions.predictions import compute_logits_together
 from convlens.analyses.shift.views import crop_center, crop_pairs, pad_squashed, roll_pairs
 from convlens.capture.folded_networks import fold_batch_norms
 from convlens.models.labels import PhotoLabels
@@ -22,11 +23,9 @@ from convlens.models.output_head import predicted_classes
 from convlens.passes.proportion import Proportion
 from convlens.passes.reducer import State
 from convlens.results import Result
-from convlens.tracing.image_parts import even_parts
 from convlens.tracing.tracer import trace as trace_network
 
 PROTOCOLS = ("crop", "circular")
-_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +98,7 @@ class ConsistencyReducer:
             "circular": roll_pairs(images, ids, self.largest_offset, self.seed + 1),
         }
         views = {protocol: views for protocol, views in pairs.items() if views is not None}
-        every = torch.cat([images, *(view for pair in views.values() for view in pair)])
-        center, *predictions = self._predict(every).split(len(images))
+        center, *predictions = self._predict([images, *chain.from_iterable(views.values())])
         center_correct = _are_correct(center, labels)
         state["images"] += len(images)
         state["labeled"] += sum(bool(classes) for classes in labels)
@@ -137,15 +135,14 @@ class ConsistencyReducer:
             accuracy=Proportion.from_counts(correct, labeled) if labeled else None,
         )
 
-    def _predict(self, images: Tensor) -> Tensor:
-        """The predictions, int64 `(N,)`."""
-        images = images.contiguous(memory_format=torch.channels_last)
-        trace = trace_network(self.model, images)
-        parts = [
-            compute_logits(self.model, trace, images[part])
-            for part in even_parts(len(images), _BATCH_SIZE)
+    def _predict(self, batches: Sequence[Tensor]) -> list[Tensor]:
+        """The predictions for each batch of images of one size, int64 `(N,)`."""
+        batches = [images.contiguous(memory_format=torch.channels_last) for images in batches]
+        trace = trace_network(self.model, batches[0])
+        return [
+            predicted_classes(logits, trace.output_head).cpu()
+            for logits in compute_logits_together(self.model, trace, batches)
         ]
-        return predicted_classes(torch.cat(parts), trace.output_head).cpu()
 
 
 def _are_correct(predictions: Tensor, labels: Sequence[Sequence[int] | None]) -> Tensor:
