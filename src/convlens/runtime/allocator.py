@@ -8,8 +8,6 @@ memory for the next tensor, which takes up to half of the time of a pass over sm
 import ctypes
 from functools import cache
 
-import numpy as np
-
 _TRIM, _MMAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of <malloc.h>
 _MOST_BLOCK = 32 * 2**20  # bytes: the largest threshold that glibc chooses by itself
 _HEADER = 2**16  # bytes, more than malloc adds to a block
@@ -41,4 +39,6 @@ def raise_heap_thresholds() -> None:
     process. Nothing is written into it, and no setting is changed. It has no effect with other C
     libraries.
     """
+    import numpy as np  # the command line imports this module before it needs numpy
+
     np.empty(_MOST_BLOCK - _HEADER, dtype=np.uint8)

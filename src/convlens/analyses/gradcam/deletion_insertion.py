@@ -263,7 +263,8 @@ def _probability_curves(
     mean = image.mean(dim=(1, 2), keepdim=True)
     ranks = torch.stack([order.argsort()[nearest_cell] for order in orders])
     # The pixels of the first cells of each order, by the number of cells.
-    first_cells = ranks[:, None] < torch.tensor(counts[1:-1])[:, None, None]
+    between = torch.tensor(counts[1:-1], dtype=torch.int64)
+    first_cells = ranks[:, None] < between[:, None, None]
     covered_pixels = torch.stack([first_cells, ~first_cells]).flatten(end_dim=2)
     batch = torch.empty(
         2 + len(covered_pixels), *image.shape, dtype=image.dtype, memory_format=torch.channels_last
