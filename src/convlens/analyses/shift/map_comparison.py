@@ -16,9 +16,10 @@ from convlens.analyses.shift.shifted_layers import Offset, ShiftedLayer
 from convlens.capture.nodes import stream_nodes
 from convlens.models.model import Model
 from convlens.runtime.guard import preserve_network
+from convlens.tracing.image_parts import even_parts, image_parts
 from convlens.tracing.trace import Trace
 
-_BATCH_SIZE = 4  # images, beside their shifted ones; large batches run no faster
+_BATCH_SIZE = 4  # images, at most, beside their shifted ones; large batches run no faster
 _CHANNELS = 64  # of a layer that are compared, the first ones, as channels have no order
 _ROWS = 40  # of a map; of more, every second or third is compared
 
@@ -71,10 +72,12 @@ def compare_maps(
         layer.node: (number, [_overlap(trace, layer, offset) for offset in offsets])
         for number, layer in enumerate(layers)
     }
+    variants = 1 + len(offsets)
+    # The images of a batch beside their shifted ones, by the memory that all of them take.
+    at_once = image_parts(model, trace, images[:1].expand(_BATCH_SIZE * variants, -1, -1, -1))
     with preserve_network(model.network):
-        for part, part_errors in zip(
-            images.split(_BATCH_SIZE), errors.split(_BATCH_SIZE), strict=True
-        ):
+        for span in even_parts(len(images), max(1, at_once[0].stop // variants)):
+            part, part_errors = images[span], errors[span]
             shifted = [torch.roll(part, offset, dims=(2, 3)) for offset in offsets]
             batch = torch.cat([part, *shifted]).contiguous(memory_format=torch.channels_last)
             add_errors = partial(_add_errors, trace, len(part), overlaps, part_errors)
