@@ -39,7 +39,7 @@ HOW = (
     "grad-cam: the layer of its README; a call for each class",
     "targets: the ratio of captum for one class and of torchcam for ten, in the same run",
     "prototype: the passes alone, network frozen: a forward pass whose graph starts at captum's "
-    "layer, one backward pass of all classes, and the weighted sums; no library can take less",
+    "layer, one backward pass of all classes, and the weighted sums",
 )
 _STATM = Path("/proc/self/statm")
 MAX_PASSES = 48  # forward passes of deletion and insertion for an image and class
