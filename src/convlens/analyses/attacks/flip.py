@@ -16,7 +16,7 @@ from torch import Tensor
 from convlens.analyses.attacks.fgsm_result import Fgsm
 from convlens.analyses.attacks.figures import attack_figure, describe_change, draw_change
 from convlens.analyses.attacks.steps import fgsm_step
-from convlens.analyses.predictions.predictions import compute_logits
+from convlens.analyses.predictions.predictions import compute_logits_together
 from convlens.capture.folded_networks import fold_batch_norms
 from convlens.data.images import encode_png, to_pixels, to_tensor
 from convlens.errors import ConvlensError
@@ -25,7 +25,6 @@ from convlens.models.model import Model, check_model
 from convlens.models.output_head import predict_with_probability
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
-from convlens.tracing.image_parts import even_parts
 from convlens.tracing.tracer import trace as trace_network
 from convlens.wording import counted, of_image, percent
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEVELS = (1, 2, 3, 4, 6, 8, 12, 16)
-_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,8 +247,7 @@ def _classify(model: Model, images: Tensor) -> tuple[Tensor, Tensor]:
     """The predictions, int64 `(N,)`, and their probabilities, `(N,)`."""
     images = images.to(model.device)
     trace = trace_network(model, images)
-    parts = even_parts(len(images), _BATCH_SIZE)
-    logits = torch.cat([compute_logits(model, trace, images[part]) for part in parts])
+    (logits,) = compute_logits_together(model, trace, [images])
     return predict_with_probability(logits.cpu(), trace.output_head)
 
 
