@@ -273,3 +273,24 @@ def test_gradients_through_a_write_into_the_input():
     (gradient,) = torch.autograd.grad(loss, batch)
     attack = convlens.fgsm(convlens.wrap(network, size=SIZE), images())
     assert torch.equal(attack.signs, gradient.sign().to(attack.signs))
+
+
+class KeyedByTensors(nn.Module):
+    """A network that keeps its last image as the key of a dictionary."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = {torch.zeros(2): "before"}
+
+    def forward(self, batch):
+        self.seen.clear()
+        self.seen[batch] = "before"
+        return batch
+
+
+def test_keys_that_are_tensors_are_compared_by_identity():
+    network = KeyedByTensors()
+    (key,) = network.seen
+    with preserve_network(network):
+        network(torch.ones(2))
+    assert [*network.seen] == [key] and network.seen[key] == "before"

@@ -102,7 +102,8 @@ class _PlainDictionaries:
         values = chain.from_iterable(map(dict.values, self._dictionaries))
         return (
             self._lengths == list(map(len, self._dictionaries))
-            and list(chain.from_iterable(self._dictionaries)) == self._keys
+            # Keys may be tensors, which `==` compares element by element.
+            and all(map(is_, chain.from_iterable(self._dictionaries), self._keys))
             and all(map(is_, values, self._values))
         )
 
