@@ -46,7 +46,7 @@ def image_model(**options):
 
 def test_parts_are_nearly_equal_and_cover_each_image_once(batch_sizes):
     model, images = image_model(), torch.rand(7, 3, 12, 12)
-    parts = image_parts(model, convlens.trace(model, images), images)
+    parts = image_parts(convlens.trace(model, images), images)
     assert [number for part in parts for number in range(7)[part]] == list(range(7))
     assert sorted(len(range(7)[part]) for part in parts) == [2, 2, 3]
 
@@ -125,7 +125,7 @@ def test_images_that_affect_one_another_stay_together(batch_sizes):
     images = torch.rand(7, 3, 12, 12)
     with pytest.warns(convlens.ConvlensWarning):
         trace = convlens.trace(model, images)
-    assert image_parts(model, trace, images) == [slice(0, 7)]
+    assert image_parts(trace, images) == [slice(0, 7)]
 
 
 def test_heavy_weights_are_not_read_for_each_image(batch_sizes):
@@ -134,5 +134,5 @@ def test_heavy_weights_are_not_read_for_each_image(batch_sizes):
         nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Flatten(), nn.Linear(1152, 60)), size=12
     )
     images = torch.rand(40, 3, 12, 12)
-    parts = image_parts(model, convlens.trace(model, images), images)
+    parts = image_parts(convlens.trace(model, images), images)
     assert min(len(range(40)[part]) for part in parts) > 3

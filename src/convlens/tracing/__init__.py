@@ -1,6 +1,6 @@
 """The trace of a network: its operations in the order of execution, its nodes and their names.
 
-tracer.py               `trace`: the trace of a model, made once and then kept
+tracer.py               `trace`, `trace_images`: the trace of a model, made once and then kept
 trace.py                `Trace`: nodes, names, shapes and receptive fields
 runs.py                 the runs from which it is made
 batch.py                the dimension of the images

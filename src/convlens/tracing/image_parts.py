@@ -12,7 +12,6 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from convlens.models.model import Model
 from convlens.tracing.memory import images_at_once
 from convlens.tracing.trace import Trace
 
@@ -25,15 +24,14 @@ _MAX_WEIGHTS = 0.5
 _ELEMENT_BYTES = 4
 
 
-def image_parts(model: Model, trace: Trace, images: Tensor) -> list[slice]:
+def image_parts(trace: Trace, images: Tensor) -> list[slice]:
     """Split a batch into parts that can run one after the other, of nearly equal size.
 
     The last bits of a result may depend on the parts, which depend on the network, on the size and
     the number of the images, and on nothing else.
 
     Args:
-        model: the model that will run.
-        trace: its trace for images of this size.
+        trace: of the network that will run, for images of this size.
         images: `(N, C, H, W)`.
 
     Returns:
@@ -49,7 +47,7 @@ def image_parts(model: Model, trace: Trace, images: Tensor) -> list[slice]:
         largest, total = (_ELEMENT_BYTES * elements for elements in trace.activation_elements)
         fitting = max(int(_PART_BYTES / largest), 1)
         if fitting < at_once:
-            weights = sum(parameter.nbytes for parameter in model.network.parameters())
+            weights = _ELEMENT_BYTES * trace.parameter_elements
             at_once = min(at_once, max(fitting, math.ceil(weights / (_MAX_WEIGHTS * total))))
     return even_parts(count, at_once)
 

@@ -104,6 +104,12 @@ class Trace:
         return max(elements), sum(elements)
 
     @cached_property
+    def parameter_elements(self) -> int:
+        """Elements of all parameters of the network."""
+        shapes = self.recording.shapes
+        return sum(math.prod(shapes[node]) for node in self.recording.parameters)
+
+    @cached_property
     def warnings(self) -> tuple[str, ...]:
         """Why results of this network have to be read with care, one sentence each."""
         if self.recording.stopped:

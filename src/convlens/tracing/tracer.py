@@ -1,4 +1,7 @@
-"""The function `trace`: the trace of a model for images of some size, made once and then kept."""
+"""The function `trace`: the trace of a model for images of some size, made once and then kept.
+
+`trace_images` does the same for an analysis, with the checks of its arguments.
+"""
 
 from collections.abc import Hashable
 from dataclasses import replace
@@ -7,7 +10,7 @@ import torch
 from torch import Tensor
 
 from convlens.errors import ConvlensError
-from convlens.models.model import Model, check_model
+from convlens.models.model import ImagesLike, Model, check_model
 from convlens.results.network_result import warn
 from convlens.tracing.batch_dependence import depends_on_batch
 from convlens.tracing.caching.disk_traces import DiskTraces
@@ -66,6 +69,28 @@ def trace(
     for sentence in model_trace.warnings:
         warn(sentence)
     return model_trace
+
+
+def trace_images(model: Model, images: ImagesLike) -> tuple[Tensor, Trace]:
+    """Check the model and the images of an analysis, and trace the model for their size.
+
+    Args:
+        model: the argument that a user gave.
+        images: as `Model.to_images` takes them.
+
+    Returns:
+        The images `(N, C, H, W)`, and the trace.
+
+    Raises:
+        ConvlensError: as `check_model`, `Model.to_images` and `trace`.
+    """
+    check_model(model)
+    images = model.to_images(images)
+    model_trace = _find_or_make_trace(model, images, size=None, partly=False)
+    _check_labels(model, model_trace)
+    for sentence in model_trace.warnings:
+        warn(sentence)
+    return images, model_trace
 
 
 _cache: TraceCache[Trace] = TraceCache()

@@ -208,7 +208,7 @@ def loss_gradient(
     Raises:
         ConvlensError: if the gradient is not finite, or as `AttackCriterion.choose_classes`.
     """
-    parts = image_parts(model, trace, images) if criterion.is_for(len(images)) else []
+    parts = image_parts(trace, images) if criterion.is_for(len(images)) else []
     # Guarded to the end, because a network may recompute parts of itself in the backward pass.
     with preserve_network(model.network):
         if len(parts) < 2:

@@ -32,14 +32,14 @@ from convlens.analyses.gradcam.targets import ExplanationTarget, resolve_target
 from convlens.capture.gradients import compute_gradients, enable_gradients
 from convlens.capture.tiles import capture_from_layer
 from convlens.errors import ConvlensError
-from convlens.models.model import ImagesLike, Model, check_model
+from convlens.models.model import ImagesLike, Model
 from convlens.results.network_result import keep_warnings
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.gradient_stops import explain_missing_gradient
 from convlens.tracing.image_parts import image_parts
 from convlens.tracing.selection import NodeGroup
 from convlens.tracing.trace import Trace
-from convlens.tracing.tracer import trace
+from convlens.tracing.tracer import trace_images
 
 
 @keep_warnings
@@ -84,10 +84,8 @@ def gradcam(model: Model, images: ImagesLike, **options: Unpack[GradCamKeywords]
         >>> cam.names, cam.nodes, cam.maps.shape
         ((('cat', 'dog - cat'),), ('0',), torch.Size([1, 2, 6, 6]))
     """
-    check_model(model)
     settings = GradCamOptions(**options)
-    images = model.to_images(images)
-    model_trace = trace(model, images)
+    images, model_trace = trace_images(model, images)
     node_group = select_node_group(model_trace, settings)
     return explain(model, model_trace, images, [node_group], settings)[0]
 
@@ -135,14 +133,12 @@ def gradcam_layers(
         >>> strips.layers
         ('3', '0')
     """
-    check_model(model)
     settings = GradCamOptions(**options)
     if settings.layer is not None:
         raise ConvlensError(
             "gradcam_layers takes no layer; give layers, a list of names, or call gradcam"
         )
-    images = model.to_images(images)
-    model_trace = trace(model, images)
+    images, model_trace = trace_images(model, images)
     node_groups = select_node_groups(model_trace, layers, settings.side)
     cams = explain(model, model_trace, images, node_groups, settings)
     return GradCamLayers(tuple(group.name for group in node_groups), tuple(cams))
@@ -169,7 +165,7 @@ def explain(
     """
     cams: list[list[GradCam]] = []
     with preserve_network(model.network):  # entered once for all passes
-        for part in _split(model, model_trace, images, options):
+        for part in _split(model_trace, images, options):
             part_images, part_options = images[part], options
             if isinstance(options.classes, Tensor) and options.classes.ndim:
                 part_options = replace(options, classes=options.classes[part])
@@ -182,16 +178,14 @@ def explain(
     return [join_images(cams_of_group, images) for cams_of_group in zip(*cams, strict=True)]
 
 
-def _split(
-    model: Model, model_trace: Trace, images: Tensor, options: GradCamOptions
-) -> list[slice]:
+def _split(model_trace: Trace, images: Tensor, options: GradCamOptions) -> list[slice]:
     """The parts of the images that are explained one after the other."""
     # A function of the output may refer to all images; classes for other images are refused later.
     classes = options.classes
     is_whole = isinstance(classes, Tensor) and (not classes.ndim or len(classes) != len(images))
     if options.target is not None or is_whole:
         return [slice(None)]
-    return image_parts(model, model_trace, images)
+    return image_parts(model_trace, images)
 
 
 def run_forward(

@@ -7,10 +7,10 @@ from convlens.analyses.gradcam.layers import select_node_group
 from convlens.analyses.gradcam.options import ClassSelection, GradCamOptions
 from convlens.analyses.gradcam.result import GradCam
 from convlens.capture.gradients import enable_gradients
-from convlens.models.model import ImagesLike, Model, check_model
+from convlens.models.model import ImagesLike, Model
 from convlens.results.network_result import collect_warnings
 from convlens.tracing.selection import Side
-from convlens.tracing.tracer import trace
+from convlens.tracing.tracer import trace_images
 
 
 class RepeatedGradCam:
@@ -46,12 +46,10 @@ class RepeatedGradCam:
     def __init__(
         self, model: Model, images: ImagesLike, *, layer: str | None = None, side: Side = "pre"
     ) -> None:
-        check_model(model)
         self._model = model
         self._options = GradCamOptions(layer=layer, side=side)
         with collect_warnings() as self._warnings, enable_gradients():
-            self._images = model.to_images(images)
-            self._trace = trace(model, self._images)
+            self._images, self._trace = trace_images(model, images)
             self._node_groups = [select_node_group(self._trace, self._options)]
             self._activations = run_forward(model, self._trace, self._images, self._node_groups)
 

@@ -13,7 +13,7 @@ from convlens.capture.nodes import capture_nodes
 from convlens.drawing import Bars, bar_figure
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_names
-from convlens.models.model import ImagesLike, Model, check_model
+from convlens.models.model import ImagesLike, Model
 from convlens.models.output_head import (
     SOFTMAX,
     prediction_probabilities,
@@ -24,7 +24,7 @@ from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.image_parts import even_parts, image_parts
 from convlens.tracing.trace import Trace
-from convlens.tracing.tracer import trace as trace_network
+from convlens.tracing.tracer import trace_images
 from convlens.wording import counted, enumerated, percent
 
 if TYPE_CHECKING:
@@ -131,9 +131,7 @@ def predict(model: Model, images: ImagesLike, *, top: int = 5) -> Predictions:
         >>> predictions.classes.shape, predictions.probabilities.shape
         (torch.Size([2, 3]), torch.Size([2, 4]))
     """
-    check_model(model)
-    images = model.to_images(images)
-    trace = trace_network(model, images)
+    images, trace = trace_images(model, images)
     logits = compute_logits(model, trace, images)
     classes = top_predictions(logits, trace.output_head, top)
     names = tuple(class_names(model.labels, row) for row in classes.tolist())
@@ -148,7 +146,7 @@ def compute_logits(model: Model, trace: Trace, images: Tensor) -> Tensor:
     Raises:
         ConvlensError: as `check_logits`.
     """
-    parts = image_parts(model, trace, images)
+    parts = image_parts(trace, images)
     # Guarded once for all parts; a run of a single one is guarded anyway.
     guard: AbstractContextManager[object] = nullcontext()
     if len(parts) > 1:

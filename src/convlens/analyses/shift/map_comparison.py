@@ -74,7 +74,7 @@ def compare_maps(
     }
     variants = 1 + len(offsets)
     # The images of a batch beside their shifted ones, by the memory that all of them take.
-    at_once = image_parts(model, trace, images[:1].expand(_BATCH_SIZE * variants, -1, -1, -1))
+    at_once = image_parts(trace, images[:1].expand(_BATCH_SIZE * variants, -1, -1, -1))
     with preserve_network(model.network):
         for span in even_parts(len(images), max(1, at_once[0].stop // variants)):
             part, part_errors = images[span], errors[span]
