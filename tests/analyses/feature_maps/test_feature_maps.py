@@ -15,7 +15,7 @@ from convlens import ConvlensError, wrap
 from convlens.analyses.feature_maps.convolution import convolve, pool
 from convlens.analyses.feature_maps.feature_maps import feature_maps
 from convlens.drawing import enlarge, sequential_colors
-from support.drawn import corner
+from support.drawn import corner, holds
 
 
 class TestConvolve:
@@ -105,6 +105,17 @@ class TestFeatureMaps:
         other = corner(pictures["maps"], enlarge(result.colors(result.maps[3]), 8))
         first = corner(pictures["maps"], enlarge(result.colors(result.maps[0]), 8))
         assert min(other[0] - first[0], other[1] - first[1]) > tile  # in two rows of two
+
+    def test_large_maps_are_averaged_in_pictures(self):
+        """Maps of 4000 x 4000 would make a picture of 260 million pixels, which Pillow refuses."""
+        small = feature_maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16), layer="2")
+        generator = torch.Generator().manual_seed(0)
+        maps = 9.0 * torch.randint(-9, 10, (2, 1536, 768), generator=generator)  # exact means
+        result = replace(small, maps=maps, pooled=F.avg_pool2d(maps, 2), pooling="average")
+        pictures = result.pictures()
+        blocks = maps[1].reshape(512, 3, 256, 3).mean(dim=(1, 3))
+        assert holds(pictures["maps"], result.colors(blocks))
+        assert max(*pictures["maps"].shape, *pictures["pooled"].shape) < 1200  # two rows of 512
 
     def test_channels_are_named(self):
         """A picture shows 64 of 70 channels, each with its number."""

@@ -70,6 +70,22 @@ def test_the_frame_of_a_field_in_the_padding_is_at_the_edge():
     assert not red[1:].any()
 
 
+@pytest.mark.parametrize("size", [(2000, 2000), (30, 2000), (2000, 30)])
+@pytest.mark.parametrize("corner", ["first", "last", "beyond"])
+def test_the_frame_of_a_small_field_of_a_large_image_is_on_the_image(size, corner):
+    """A pixel of the tile shows 31 rows of 2000, so that the field is smaller than a pixel."""
+    rows, columns = (
+        {"first": (0, 2), "last": (side - 3, side - 1), "beyond": (side, side + 2)}[corner]
+        for side in size
+    )
+    picture = draw_framed_image(torch.zeros(3, *size), (*rows, *columns), (0.0, 1.0))
+    red = (picture == torch.tensor(FRAME, dtype=torch.uint8)).all(-1)
+    high, wide = (max(1, round(side * TILE / 2000)) for side in size)
+    top, left = (TILE - high) // 2, (TILE - wide) // 2
+    expected = (top, left) if corner == "first" else (top + high - 1, left + wide - 1)
+    assert red.nonzero().tolist() == [list(expected)]
+
+
 class Watching(nn.Module):
     """Remembers the largest value that it was given outside of fake tensors."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 _SHOWN = 64  # maps in a picture
 _MOST_DRAWN, _COLUMNS = 23, 6  # maps and columns of a figure
 _MOST_LISTED = 5  # channels in a table
-_LARGEST_SIDE = 112  # pixels that a map is enlarged to
+_LEAST_SIDE, _MOST_SIDE = 112, 512  # pixels that a map is enlarged or reduced to in a picture
 _BAR_LENGTH = 160  # pixels
 _SQUARE, _STEP = 5.0, 6.0  # of the figure of pooled maps: side of a map, and to the next, in cells
 
@@ -73,15 +74,16 @@ class FeatureMaps(NetworkResult):
     image: Tensor
     bounds: tuple[float, float]
 
-    @property
+    @cached_property
     def scale(self) -> float:
         """Greatest absolute value of all maps: the common scale of their pictures."""
-        return float(self.maps.abs().max())
+        least, greatest = self.maps.aminmax()  # no copy of maps that may take a GB
+        return max(abs(float(least)), abs(float(greatest)))
 
-    @property
+    @cached_property
     def signed(self) -> bool:
         """Whether any value is below zero."""
-        return bool((self.maps < 0).any())
+        return bool(self.maps.amin() < 0)
 
     @property
     def shown(self) -> tuple[int, ...]:
@@ -215,13 +217,8 @@ class FeatureMaps(NetworkResult):
 
     def _sheet(self, maps: Tensor, source: str) -> Tensor:
         """Maps as tiles of one size, with hard edges and the bar of their scale."""
-        height, width = self.maps.shape[-2:]
-        factor = max(1, _LARGEST_SIDE // max(height, width))
-        size = (height * factor, width * factor)
-        tiles = []
-        for colors in self.colors(maps[list(self.shown)]):
-            enlarged = F.interpolate(colors.movedim(2, 0)[None].float(), size=size, mode="nearest")
-            tiles.append(enlarged[0].movedim(0, 2).to(torch.uint8))
+        size = self._tile_size()
+        tiles = [self._tile(maps[number], size) for number in self.shown]
         columns = max(1, round(len(tiles) ** 0.5))
         captions = [str(self.channels[number]) for number in self.shown]
         sheet = make_sheet(tiles, columns, captions=captions)
@@ -234,11 +231,28 @@ class FeatureMaps(NetworkResult):
         )
         count, rows, columns = maps.shape
         some = f", {len(self.shown)} of {count} channels, evenly spread" * (len(tiles) < count)
+        large = max(size) < max(rows, columns)
+        reduced = f", reduced to {size[0]} × {size[1]} by averaging" * large
         return add_title(
             with_bar,
             f"{self.layer}: maps of {rows} × {columns} by channel{some}",
-            f"{source}, one scale",
+            f"{source}, one scale{reduced}",
         )
+
+    def _tile_size(self) -> tuple[int, int]:
+        """Height and width of a tile: those of the maps, or enlarged by a factor, or reduced."""
+        height, width = self.maps.shape[-2:]
+        longer = max(height, width)
+        factor = min(max(1, _LEAST_SIDE // longer), _MOST_SIDE / longer)
+        return max(1, round(height * factor)), max(1, round(width * factor))
+
+    def _tile(self, values: Tensor, size: tuple[int, int]) -> Tensor:
+        """A map `(h, w)` as a tile, uint8 `(*size, 3)`; a large one is averaged, then colored."""
+        if max(values.shape) > max(size):
+            values = F.adaptive_avg_pool2d(values[None], size)[0]
+        colors = self.colors(values).movedim(2, 0)[None].float()
+        enlarged = F.interpolate(colors, size=size, mode="nearest")
+        return enlarged[0].movedim(0, 2).to(torch.uint8)
 
 
 @keep_warnings

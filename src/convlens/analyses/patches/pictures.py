@@ -60,18 +60,26 @@ def draw_framed_image(image: Tensor, box: FieldBox, bounds: tuple[float, float])
     height, width = image.shape[1:]
     picture = draw_field(image, (0, height - 1, 0, width - 1), bounds)
     scale = TILE / max(height, width)
-    top, bottom, left, right = (
-        round(min(max(side, 0), length) * scale) + (TILE - round(length * scale)) // 2
-        for side, length in (
-            (box[0], height), (box[1] + 1, height), (box[2], width), (box[3] + 1, width),
-        )
-    )  # fmt: skip
-    # A field that lies entirely in the padding has its frame at the edge of the image.
-    bottom, right = max(min(bottom, TILE) - 1, top), max(min(right, TILE) - 1, left)
+    top, bottom = _framed_pixels(box[0], box[1], height, scale)
+    left, right = _framed_pixels(box[2], box[3], width, scale)
     frame = torch.tensor(FRAME, dtype=torch.uint8)
     picture[[top, bottom], left : right + 1] = frame
     picture[top : bottom + 1, [left, right]] = frame
     return picture
+
+
+def _framed_pixels(first: int, last: int, length: int, scale: float) -> tuple[int, int]:
+    """The first and the last pixel of a tile that lie on a field, in one direction.
+
+    A field that lies entirely in the padding has its frame at the edge of the image, and a field
+    below one pixel of the tile has a frame of one pixel.
+    """
+    drawn = max(1, round(length * scale))
+    start, end = (round(min(max(side, 0), length) * scale) for side in (first, last + 1))
+    start = min(start, drawn - 1)
+    end = max(end - 1, start)
+    before = (TILE - drawn) // 2  # the image is in the middle of the tile
+    return before + start, before + end
 
 
 def draw_strengths(strongest: Tensor, silent: Sequence[int]) -> Tensor:
