@@ -66,9 +66,9 @@ def test_patches_are_those_of_the_copied_call_in_every_bit(running, layer, chann
 def test_crops_are_run_again_only_for_pages_that_show_it(running, monkeypatch):
     checked = []
 
-    def count(model, image_trace, node, images, units):
+    def count(model, image_trace, node, images, units, *options):
         checked.append(len(units))
-        return check_crops(model, image_trace, node, images, units)
+        return check_crops(model, image_trace, node, images, units, *options)
 
     check_crops = layer_patches.check_crops
     monkeypatch.setattr(layer_patches, "check_crops", count)

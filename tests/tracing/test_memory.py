@@ -163,3 +163,14 @@ def test_a_pass_takes_few_large_images_at_once(real_batches):
     real_batches.clear()
     convlens.predict(model, images)
     assert real_batches == [1] * 7  # an image, the largest tensor, has 17 of 26 MB
+
+
+def test_crops_of_more_channels_need_no_further_runs_of_a_large_image(real_batches):
+    network = nn.Sequential(nn.Conv2d(3, 20, 3, stride=8), nn.ReLU(), *head(20)).eval()
+    model = convlens.wrap(network, size=1200)
+    images = torch.rand(1, 3, 1200, 1200)
+    convlens.patches(model, images, layers="0", show=1)
+    runs = len(real_batches)
+    (layer,) = convlens.patches(model, images, layers="0", show=20).layers
+    assert len(layer.shown) == 20 and layer.crop_check.checked >= 20 and layer.crop_check.holds
+    assert len(real_batches) <= 2 * runs

@@ -83,4 +83,4 @@ def _describe_file(photo: PhotoLike) -> Hashable | None:
     return str(photo), status.st_ino, status.st_size, status.st_mtime_ns
 
 
-PREPARED_PHOTOS = PreparedPhotos(limit=64_000_000)  # over 400 color images of 224 pixels
+PREPARED_PHOTOS = PreparedPhotos(limit=256_000_000)  # 1,700 color images of 224 pixels, 20 of 2000

@@ -16,6 +16,7 @@ from torch import nn
 from convlens import ConvlensError, patches, robustness, trace, wrap
 from convlens.analyses.patches import top_k
 from convlens.analyses.patches.top_patches import TopPatchesReducer
+from convlens.data.photo_decoder import PhotoDecoder
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_reducer
 from convlens.passes.source import PhotoSource, TensorSource
@@ -54,6 +55,19 @@ class TestPass:
         assert (
             patches(model, shuffled, show=2, pass_options=PassOptions(batch_size=5)) == from_photos
         )
+
+    def test_photos_are_decoded_once_for_the_crops_of_all_layers(self, folder, monkeypatch):
+        paths = sorted(folder.glob("*.png"))[:4]
+        decoded, decode = [], PhotoDecoder._decode
+
+        def count(decoder, photo):
+            decoded.append(photo)
+            return decode(decoder, photo)
+
+        monkeypatch.setattr(PhotoDecoder, "_decode", count)
+        result = patches(self.model(), paths, show=3)
+        assert len(result.layers) > 2
+        assert sorted(decoded) == sorted(2 * paths)  # once for the pass
 
     def test_damaged_photos_are_left_out_and_named(self, folder, tmp_path):
         paths = sorted(folder.glob("*.png"))[:6]

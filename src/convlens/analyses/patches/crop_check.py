@@ -72,10 +72,49 @@ class _FieldCrop:
     window: Window
 
 
+class RootMeanSquare:
+    """The root mean square of a layer's activations, to which differences are related.
+
+    It is computed once, as several checks of a layer would run the same large image again.
+
+    Args:
+        model: the model. It is left untouched.
+        image_trace: its trace, for images of this size.
+        node: the node of the layer.
+    """
+
+    def __init__(self, model: Model, image_trace: Trace, node: int) -> None:
+        self._model, self._trace, self._node = model, image_trace, node
+        self._value: float | None = None
+
+    def over(self, images: Tensor) -> float:
+        """That of the first images for which it is asked, at most 8; 1 where all maps are zero.
+
+        Args:
+            images: `(N, C, H, W)` inside the bounds.
+        """
+        if self._value is None:
+            self._value = self._compute(images[:_SCALE_IMAGES]) or 1.0
+        return self._value
+
+    def _compute(self, images: Tensor) -> float:
+        squares, count = 0.0, 0
+        for part in images.split(images_at_once(images[0, 0].numel(), len(images))):
+            maps = capture_maps(self._model, self._trace, part.to(self._model.device), self._node)
+            squares += float(torch.linalg.vector_norm(maps, dtype=torch.float64)) ** 2
+            count += maps.numel()
+        return math.sqrt(squares / count)
+
+
 @full_precision()
 @fold_batch_norms()
 def check_crops(
-    model: Model, image_trace: Trace, node: int, images: Tensor, units: Sequence[UnitActivation]
+    model: Model,
+    image_trace: Trace,
+    node: int,
+    images: Tensor,
+    units: Sequence[UnitActivation],
+    scale_source: RootMeanSquare | None = None,
 ) -> CropCheck:
     """Compute the activations of units again on what they see.
 
@@ -85,6 +124,7 @@ def check_crops(
         node: the node of the units, by number in the trace.
         images: `(N, C, H, W)` inside the bounds.
         units: the units, with the activations to compare.
+        scale_source: gives the root mean square of the layer. Default: that over these images.
 
     Raises:
         ConvlensError: a node without maps.
@@ -114,7 +154,7 @@ def check_crops(
         return CropCheck(
             checked=0, largest_difference=None, global_units=len(units), sees_whole_image=False
         )
-    scale = _root_mean_square(model, image_trace, node, images[:_SCALE_IMAGES]) or 1.0
+    scale = (scale_source or RootMeanSquare(model, image_trace, node)).over(images)
     differences = _compare_activations(raw, image_trace, node, normalized, units_of_crop)
     doubtful = {
         replace(crop, window=(0, 0, *size)): units_of_crop[crop]
@@ -242,16 +282,6 @@ def _find_positions(
 def _compute_maps(raw: Model, model_trace: Trace, node: int, normalized: Tensor) -> Tensor:
     maps = capture_maps(raw, model_trace, normalized, node)
     return model_trace.channels_first(node, maps)
-
-
-def _root_mean_square(model: Model, model_trace: Trace, node: int, images: Tensor) -> float:
-    """The root mean square of a layer over some images, few at a time if they are large."""
-    squares, count = 0.0, 0
-    for part in images.split(images_at_once(images[0, 0].numel(), len(images))):
-        maps = capture_maps(model, model_trace, part.to(model.device), node)
-        squares += float(torch.linalg.vector_norm(maps, dtype=torch.float64)) ** 2
-        count += maps.numel()
-    return math.sqrt(squares / count)
 
 
 def _largest_rounding_error(model: Model, model_trace: Trace, node: int, image: Tensor) -> float:

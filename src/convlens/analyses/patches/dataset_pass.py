@@ -18,6 +18,7 @@ from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.analyses.predictions.photo_labels import check_label_count
 from convlens.capture.folded_networks import keep_folded_networks
 from convlens.data.datasets.photo_dataset import PhotoDataset
+from convlens.data.prepared_photos import PREPARED_PHOTOS
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model, check_model
 from convlens.passes.engines import open_engine
@@ -175,16 +176,17 @@ def _find_patches(
         torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.float32)
     )
     layer_results = []
-    for number, channel_source in enumerate(channel_sources):
-        pass_options.progress("crops", number, len(channel_sources))
-        preferred, areas = selectivity.get(channel_source.node, no_labels)
-        columns = reducer.table(finished.state, channel_source.node)
-        table = LayerTable(channel_source, columns, preferred, areas)
-        layer_results.append(
-            build_layer_patches(
-                model, model_trace, source, names, table, show=show, seed=seed, check=check
+    with PREPARED_PHOTOS.keep():  # most layers need photos of the layer before
+        for number, channel_source in enumerate(channel_sources):
+            pass_options.progress("crops", number, len(channel_sources))
+            preferred, areas = selectivity.get(channel_source.node, no_labels)
+            columns = reducer.table(finished.state, channel_source.node)
+            table = LayerTable(channel_source, columns, preferred, areas)
+            layer_results.append(
+                build_layer_patches(
+                    model, model_trace, source, names, table, show=show, seed=seed, check=check
+                )
             )
-        )
     pass_options.progress("crops", len(channel_sources), len(channel_sources))
     return Patches(
         model=model.name,

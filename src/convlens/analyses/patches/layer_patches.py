@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.patches import activation_statistics
-from convlens.analyses.patches.crop_check import UnitActivation, check_crops
+from convlens.analyses.patches.crop_check import RootMeanSquare, UnitActivation, check_crops
 from convlens.analyses.patches.crop_check_result import CropCheck, merge_crop_checks
 from convlens.analyses.patches.pictures import draw_field, draw_framed_image
 from convlens.analyses.patches.result import ChannelPatches, LayerPatches
@@ -26,7 +26,8 @@ from convlens.tracing.trace import Trace
 
 ChannelSelection = int | Mapping[str, int | Sequence[int]]
 
-_CHANNELS_AT_ONCE = 16  # channels whose images are held in memory, unless these are large
+_CHANNELS_AT_ONCE = 16  # channels whose images are held in memory
+_PIXELS_AT_ONCE = 2**25  # of the images that are held in memory: 400 MB in color
 _LARGE = 2**20  # pixels of an image, above which few images at a time are checked
 _SAMPLED_UNITS = 16  # units of each layer that are checked beside those shown
 _BANDS_SHOWN = 4  # octaves below the strongest
@@ -82,16 +83,13 @@ def build_layer_patches(
     sample = _sample_entries(table, seed) if check else []
     shown: list[ChannelPatches] = []
     checks: list[CropCheck] = []
-    # A few channels at a time, so that their images fit into memory however many are shown.
     pixels = math.prod(model_trace.image_size)
-    at_once = images_at_once(2 * pixels, _CHANNELS_AT_ONCE)
-    for start in range(0, max(1, len(channels)), at_once):
-        part = channels[start : start + at_once]
-        entries = _list_entries(table, part) + (sample if start == 0 else [])
+    root_mean_square = RootMeanSquare(model, model_trace, source.node)
+    images_of_channel = _find_images(table, channels, bands)
+    for number, part in enumerate(_split_channels(images_of_channel, pixels)):
+        entries = _list_entries(table, part) + (sample if number == 0 else [])
         needed = {image for _, _, image in entries}
-        needed |= {
-            int(table["band_images"][channel, band]) for channel, band in bands if channel in part
-        }
+        needed |= {image for channel in part for image in images_of_channel[channel]}
         images = read_images(photos, sorted(needed))
         for channel in part:
             own_bands = [band for other, band in bands if other == channel]
@@ -101,7 +99,9 @@ def build_layer_patches(
         for few in _split_images(images, pixels) if check else ():
             units = _units_in(few, table, entries, width)
             stacked = torch.stack(list(few.values()))
-            checks.append(check_crops(model, model_trace, source.node, stacked, units))
+            checks.append(
+                check_crops(model, model_trace, source.node, stacked, units, root_mean_square)
+            )
     extent = field.size
     return LayerPatches(
         layer=source.layer,
@@ -133,6 +133,41 @@ def build_layer_patches(
 def image_numbers(images: Tensor) -> Tensor:
     """Numbers of images, with -1 for entries that are free."""
     return torch.where(images == NO_IMAGE, -1, images)
+
+
+def _find_images(
+    table: State, channels: Sequence[int], bands: Sequence[tuple[int, int]]
+) -> dict[int, set[int]]:
+    """The numbers of the images that are drawn for each channel."""
+    images = {
+        channel: {image for _, _, image in _list_entries(table, [channel])} for channel in channels
+    }
+    for channel, band in bands:
+        images[channel].add(int(table["band_images"][channel, band]))
+    return images
+
+
+def _split_channels(images_of_channel: Mapping[int, set[int]], pixels: int) -> list[list[int]]:
+    """Split channels so that the images of a few fit into memory, however many are shown.
+
+    Args:
+        images_of_channel: the numbers of the images of each channel.
+        pixels: of an image.
+
+    Returns:
+        At least one list of channels, which is empty where there are no channels.
+    """
+    most_images = _PIXELS_AT_ONCE // pixels
+    parts: list[list[int]] = [[]]
+    held: set[int] = set()
+    for channel, images in images_of_channel.items():
+        is_full = len(parts[-1]) == _CHANNELS_AT_ONCE or len(held | images) > most_images
+        if parts[-1] and is_full:
+            parts.append([])
+            held = set()
+        parts[-1].append(channel)
+        held |= images
+    return parts
 
 
 def _split_images(images: Mapping[int, Tensor], pixels: int) -> Iterator[dict[int, Tensor]]:
