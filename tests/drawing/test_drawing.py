@@ -21,6 +21,7 @@ from convlens.drawing import (
     overlay,
     place_map,
     plot_orientations,
+    reduce_map,
     sequential_colors,
 )
 from convlens.drawing.lettering import text_width, wrap_text
@@ -318,3 +319,14 @@ class TestPlots:
         assert outer_radius([0.2, 0.4]) == outer_radius([0.4]) == 0.4
         assert outer_radius([0.41]) == 0.5 and outer_radius([]) == 0.1
         assert places[1] < places[0] - 50
+
+
+def test_large_maps_are_averaged():
+    values = torch.randn(6, 12, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(reduce_map(values, 12), values)
+    reduced = reduce_map(values, 4)
+    expected = [
+        [float(values[y : y + 3, x : x + 3].mean()) for x in range(0, 12, 3)] for y in (0, 3)
+    ]
+    torch.testing.assert_close(reduced, torch.tensor(expected))
+    assert reduce_map(torch.ones(2, 2000), 10).shape == (1, 10)

@@ -27,7 +27,7 @@ from convlens.drawing.captions import (
 )
 from convlens.drawing.colormaps import color_bar, diverging_colors, sequential_colors
 from convlens.drawing.figures import Panel, Scale, grid_figure, new_figure, picture_figure
-from convlens.drawing.grids import enlarge, fit_tile, make_grid
+from convlens.drawing.grids import enlarge, fit_tile, make_grid, reduce_map
 from convlens.drawing.overlays import overlay, place_map
 from convlens.drawing.plots import outer_radius, plot_orientations
 from convlens.drawing.reliability import ReliabilityBins, reliability_figure
@@ -58,6 +58,7 @@ __all__ = [
     "picture_figure",
     "place_map",
     "plot_orientations",
+    "reduce_map",
     "reliability_figure",
     "render_figure",
     "sequential_colors",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -44,6 +45,23 @@ def fit_tile(pixels: Tensor, least: int, most: int) -> Tensor:
     picture = Image.fromarray(pixels.numpy()).convert("RGB")
     picture.thumbnail((most, most))
     return enlarge(torch.from_numpy(np.array(picture)), max(1, least // max(picture.size)))
+
+
+def reduce_map(values: Tensor, most: int) -> Tensor:
+    """A map whose longer side has at most `most` values; larger ones are averaged.
+
+    Args:
+        values: floating point `(H, W)`.
+        most: values along the longer side, at most.
+
+    Returns:
+        `(H', W')`, in the same proportions.
+    """
+    longer = max(values.shape)
+    if longer <= most:
+        return values
+    height, width = (max(1, round(side * most / longer)) for side in values.shape)
+    return F.adaptive_avg_pool2d(values[None], (height, width))[0]
 
 
 def make_grid(

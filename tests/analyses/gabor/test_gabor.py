@@ -149,6 +149,13 @@ class TestCortex:
         inside = cortex(wider, wavelength=4).complex[:, 30:70, 30:70]
         assert torch.allclose(result.complex, inside, atol=1e-5)
 
+    def test_pictures_of_a_large_photo_are_reduced(self):
+        """Two orientations of 1200 rows beside one another, in four phases."""
+        pictures = cortex(torch.rand(1, 1200, 600), orientations=2).pictures()
+        for name, rows in (("simple", 4), ("complex", 1), ("pooled", 1)):
+            assert rows * 512 < len(pictures[name]) < rows * 600
+            assert 2 * 256 < pictures[name].shape[1] < 700
+
     def test_parts_fit_together(self):
         image = torch.rand(3, 50, 60)
         result = cortex(image, orientations=3, wavelength=5)

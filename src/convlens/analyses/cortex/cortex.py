@@ -25,8 +25,10 @@ from convlens.drawing import (
     add_color_bar,
     add_title,
     color_bar,
+    enlarge,
     make_sheet,
     picture_figure,
+    reduce_map,
     sequential_colors,
 )
 from convlens.errors import ConvlensError
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts to gray
+_MOST_SIDE = 512  # pixels that a map has at most in a picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,21 +118,22 @@ class Cortex(Result):
         heads = [f"{degrees:.3g}°" for degrees in self.orientations]
 
         def draw_map(responses: Tensor) -> Tensor:
-            return sequential_colors(responses, 0.0, self.scale)
+            return sequential_colors(reduce_map(responses, _MOST_SIDE), 0.0, self.scale)
 
         def draw_sheet(tiles: list[Tensor], title: str, sides: Sequence[str] = ()) -> Tensor:
             cells = make_sheet(tiles, len(self.orientations), heads=heads, sides=sides)
             return add_title(
                 add_color_bar(cells, scale_bar, ends, "response"), title,
-                "columns: orientation of the bars",
+                f"columns: orientation of the bars{reduced}",
             )  # fmt: skip
 
         simple = [draw_map(responses) for phase in self.simple.unbind(1) for responses in phase]
+        height, width = simple[0].shape[:2]
+        large = (height, width) != self.image.shape[1:]
+        reduced = f"; reduced to {height} × {width} by averaging" * large
         side = max(1, self.image.shape[1] // self.pooled.shape[1])
-        pooled = [
-            draw_map(responses).repeat_interleave(side, 0).repeat_interleave(side, 1)
-            for responses in self.pooled
-        ]
+        pooled = [draw_map(responses) for responses in self.pooled]
+        pooled = [enlarge(tile, max(1, height // len(tile))) for tile in pooled]
         return {
             "photo": photo,
             **self.bank.pictures(),

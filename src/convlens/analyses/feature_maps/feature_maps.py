@@ -22,6 +22,7 @@ from convlens.drawing import (
     diverging_colors,
     grid_figure,
     make_sheet,
+    reduce_map,
     sequential_colors,
 )
 from convlens.drawing.boards import Board
@@ -240,17 +241,14 @@ class FeatureMaps(NetworkResult):
         )
 
     def _tile_size(self) -> tuple[int, int]:
-        """Height and width of a tile: those of the maps, or enlarged by a factor, or reduced."""
-        height, width = self.maps.shape[-2:]
-        longer = max(height, width)
-        factor = min(max(1, _LEAST_SIDE // longer), _MOST_SIDE / longer)
-        return max(1, round(height * factor)), max(1, round(width * factor))
+        """Height and width of a tile: those of the maps, enlarged by a factor or reduced."""
+        height, width = reduce_map(self.maps[0], _MOST_SIDE).shape
+        factor = max(1, _LEAST_SIDE // max(height, width))
+        return height * factor, width * factor
 
     def _tile(self, values: Tensor, size: tuple[int, int]) -> Tensor:
-        """A map `(h, w)` as a tile, uint8 `(*size, 3)`; a large one is averaged, then colored."""
-        if max(values.shape) > max(size):
-            values = F.adaptive_avg_pool2d(values[None], size)[0]
-        colors = self.colors(values).movedim(2, 0)[None].float()
+        """A map `(h, w)` as a tile, uint8 `(*size, 3)`."""
+        colors = self.colors(reduce_map(values, max(size))).movedim(2, 0)[None].float()
         enlarged = F.interpolate(colors, size=size, mode="nearest")
         return enlarged[0].movedim(0, 2).to(torch.uint8)
 
