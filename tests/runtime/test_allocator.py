@@ -37,3 +37,32 @@ def _blocks_from_system(mode: str) -> int:
 def test_a_large_block_comes_from_the_heap():
     assert _blocks_from_system("raised") == 0
     assert _blocks_from_system("as it was") == 1
+
+
+_KEEPING_SCRIPT = """
+from pathlib import Path
+import numpy as np
+from convlens.runtime.allocator import keep_freed_memory, release_freed_memory
+
+def resident_mb():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 // 2**20
+
+keep_freed_memory()
+before = resident_mb()
+blocks = [np.ones(2**17) for _ in range(200)]  # of 1 MB
+last = np.ones(2**10)  # behind them, so that the end of the heap is in use
+del blocks
+kept = resident_mb() - before
+release_freed_memory()
+print(kept, resident_mb() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_is_kept_until_it_is_released():
+    process = subprocess.run(
+        [sys.executable, "-c", _KEEPING_SCRIPT], capture_output=True, text=True, check=True
+    )
+    kept, left = map(int, process.stdout.split())
+    assert kept >= 200
+    assert left < 20

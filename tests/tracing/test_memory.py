@@ -174,3 +174,17 @@ def test_crops_of_more_channels_need_no_further_runs_of_a_large_image(real_batch
     (layer,) = convlens.patches(model, images, layers="0", show=20).layers
     assert len(layer.shown) == 20 and layer.crop_check.checked >= 20 and layer.crop_check.holds
     assert len(real_batches) <= 2 * runs
+
+
+def test_freed_memory_is_released_before_a_run_is_refused(monkeypatch):
+    """The memory of earlier runs counts as in use until it is released."""
+    free = [1]
+    monkeypatch.setattr("convlens.tracing.memory.free_memory", lambda device: free[0])
+    monkeypatch.setattr("convlens.tracing.memory.release_freed_memory", lambda: None)
+    model, images = model_of("plain"), torch.rand(1, 3, 1500, 1500)
+    with pytest.raises(ConvlensError, match=r"0\.0 GB are free"):
+        convlens.feature_maps(model, images, layer="0")
+    monkeypatch.setattr(
+        "convlens.tracing.memory.release_freed_memory", lambda: free.__setitem__(0, 10**11)
+    )
+    assert convlens.feature_maps(model, images, layer="0").maps.shape == (8, 1500, 1500)

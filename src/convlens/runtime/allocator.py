@@ -6,6 +6,7 @@ memory for the next tensor, which takes up to half of the time of a pass over sm
 """
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
 
 _TRIM, _MMAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of <malloc.h>
@@ -20,12 +21,29 @@ def keep_freed_memory() -> None:
     process, so only processes that convlens starts make it (the command line, workers), not
     processes that import convlens. It does nothing with other C libraries.
     """
+    mallopt = _find_function("mallopt")
+    if mallopt is not None:
+        mallopt(_MMAP, 1 << 30)
+        mallopt(_TRIM, (1 << 31) - 1)
+
+
+def release_freed_memory() -> None:
+    """Return the freed memory that the C library keeps to the system.
+
+    It does nothing with C libraries that lack `malloc_trim`.
+    """
+    malloc_trim = _find_function("malloc_trim")
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
+def _find_function(name: str) -> Callable[..., int] | None:
+    """A function of the C library that returns an int; None where it has no such function."""
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        function: Callable[..., int] = getattr(ctypes.CDLL(None), name)
     except (OSError, AttributeError, TypeError):
-        return
-    mallopt(_MMAP, 1 << 30)
-    mallopt(_TRIM, (1 << 31) - 1)
+        return None
+    return function
 
 
 @cache
