@@ -1,5 +1,6 @@
 """Large batches run in parts, with the results of the whole."""
 
+import math
 from typing import Any
 
 import pytest
@@ -7,9 +8,10 @@ import torch
 from torch import nn
 
 import convlens
+from convlens.analyses.gradcam import gradcam
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.tracing import image_parts as module
-from convlens.tracing.image_parts import image_parts
+from convlens.tracing.image_parts import gradient_parts, image_parts
 
 
 def network(*, norm: nn.Module | None = None) -> nn.Module:
@@ -136,3 +138,37 @@ def test_heavy_weights_are_not_read_for_each_image(batch_sizes):
     images = torch.rand(40, 3, 12, 12)
     parts = image_parts(convlens.trace(model, images), images)
     assert min(len(range(40)[part]) for part in parts) > 3
+
+
+@pytest.mark.parametrize("layer", [None, "0"])
+def test_maps_of_many_classes_are_those_of_single_classes(monkeypatch, layer):
+    """The gradients at the maps of the first layer have 8 × 12 × 12 floats for each class."""
+    model, images = image_model(), torch.rand(2, 3, 12, 12)
+    monkeypatch.setattr(module, "_PART_BYTES", 4.5 * 8 * 12 * 12 * 4)
+    monkeypatch.setattr(module, "_MAX_WEIGHTS", 1e9)
+    directions: list[int] = []
+    compute = gradcam.compute_gradients
+
+    def count(outputs, inputs, grad_outputs):
+        directions.append(len(grad_outputs))
+        return compute(outputs, inputs, grad_outputs)
+
+    monkeypatch.setattr(gradcam, "compute_gradients", count)
+    cam = convlens.gradcam(model, images, classes=range(5), layer=layer)
+    assert sorted(directions) == ([2, 3] if layer is None else [1, 2, 2])
+    for rank in range(5):
+        alone = convlens.gradcam(model, images, classes=rank, layer=layer)
+        torch.testing.assert_close(cam.maps[:, rank], alone.maps[:, 0])
+        torch.testing.assert_close(cam.alpha[:, rank], alone.alpha[:, 0])
+
+
+def test_weights_that_take_long_to_read_are_not_read_for_each_class(monkeypatch):
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(4 * 12 * 12, 60)
+    )  # fmt: skip
+    trace = convlens.trace(convlens.wrap(network, size=12))
+    activations, node = torch.zeros(1, 4, 12, 12), trace.find_node("0")
+    behind, weights = 2 * 4 * 12 * 12 + 60, 60 * (4 * 12 * 12 + 1)  # elements
+    monkeypatch.setattr(module, "_PART_BYTES", 1)
+    parts = gradient_parts(trace, activations, node, 1000)
+    assert len(parts) == math.ceil(1000 / math.ceil(weights / (0.5 * behind))) == 18

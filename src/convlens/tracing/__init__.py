@@ -9,6 +9,7 @@ dimensions.py           the dimensions of rows and columns
 receptive_field/        receptive fields
 interval.py             the pixels that each element sees
 multiply_adds.py        costs
+element_counts.py       how many numbers a run computes and reads
 registry.py             `register_operation`: rules of users
 operation_view.py       what a rule receives
 convolutions.py         convolutions with the nodes of their channels

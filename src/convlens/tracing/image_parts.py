@@ -4,7 +4,7 @@ glibc returns the memory of tensors to the system when more than 64 MB of it are
 (`convlens.runtime.allocator`), and the kernel clears it again for the next tensor. About two and a
 half tensors of the size of the largest activation exist at the same time. With MobileNetV2 at 224
 pixels, 32 images take 312 ms at once and 153 ms in parts of 5. Memory is bounded by the way,
-whatever the number of images.
+whatever the number of images. The gradients of several classes are as many tensors of that kind.
 """
 
 import math
@@ -44,12 +44,33 @@ def image_parts(trace: Trace, images: Tensor) -> list[slice]:
         return [slice(0, count)]
     at_once = images_at_once(images[0, 0].numel(), count)
     if images.device.type == "cpu":
-        largest, total = (_ELEMENT_BYTES * elements for elements in trace.activation_elements)
-        fitting = max(int(_PART_BYTES / largest), 1)
-        if fitting < at_once:
-            weights = _ELEMENT_BYTES * trace.parameter_elements
-            at_once = min(at_once, max(fitting, math.ceil(weights / (_MAX_WEIGHTS * total))))
+        at_once = min(at_once, _fitting(trace))
     return even_parts(count, at_once)
+
+
+def gradient_parts(trace: Trace, activations: Tensor, node: int, count: int) -> list[slice]:
+    """Split the gradients that are computed for each image into parts that run one by one.
+
+    Args:
+        trace: of the network that has run.
+        activations: those at the node `(N, ...)`.
+        node: index of the node to which the gradients are computed.
+        count: number of gradients of each image.
+
+    Returns:
+        The numbers of the gradients of each part. Few large parts where splitting saves no time, as
+        for `image_parts`.
+    """
+    if count == 1 or activations.device.type != "cpu":
+        return [slice(0, count)]
+    return even_parts(count, max(1, _fitting(trace, node) // len(activations)))
+
+
+def _fitting(trace: Trace, first: int = 0) -> int:
+    """The number of images, or of gradients of an image, of a part that runs from a node on."""
+    counts = trace.count_elements(first)
+    fitting = max(int(_PART_BYTES / (_ELEMENT_BYTES * counts.largest)), 1)
+    return max(fitting, math.ceil(counts.parameters / (_MAX_WEIGHTS * counts.total)))
 
 
 def even_parts(count: int, most: int) -> list[slice]:

@@ -3,7 +3,6 @@
 `tracer.py` makes it.
 """
 
-import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +16,7 @@ from convlens.tracing.batch_norm_pairs import BatchNormPair, find_batch_norm_pai
 from convlens.tracing.capture_points import find_capture_point
 from convlens.tracing.convolutions import Convolution, find_convolutions
 from convlens.tracing.dimensions import Axes, MapDims, channels_first, find_map_dims
+from convlens.tracing.element_counts import ElementCounts, count_elements
 from convlens.tracing.interval import map_bounds
 from convlens.tracing.multiply_adds import count_multiply_adds, find_uncounted
 from convlens.tracing.outputs.final_activation import (
@@ -97,17 +97,20 @@ class Trace:
         """Whether any images can run together without changing one another's results."""
         return self.recording.faked and bool(self.batch.pair_shapes) and not self.depends_on_batch
 
-    @cached_property
-    def activation_elements(self) -> tuple[int, int]:
-        """Elements of the largest node and of all nodes that depend on the image, for one image."""
-        elements = [math.prod(self.shape(node)) for node in self.on_image]
-        return max(elements), sum(elements)
+    def count_elements(self, first: int = 0) -> ElementCounts:
+        """How many numbers a run on one image computes and reads from a node on.
+
+        Args:
+            first: index of the node; default: the image.
+        """
+        if first not in self._element_counts:
+            shapes = {node: self.shape(node) for node in self.on_image}
+            self._element_counts[first] = count_elements(self.recording, shapes, first)
+        return self._element_counts[first]
 
     @cached_property
-    def parameter_elements(self) -> int:
-        """Elements of all parameters of the network."""
-        shapes = self.recording.shapes
-        return sum(math.prod(shapes[node]) for node in self.recording.parameters)
+    def _element_counts(self) -> dict[int, ElementCounts]:
+        return {}
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:

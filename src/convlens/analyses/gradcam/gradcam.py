@@ -36,7 +36,7 @@ from convlens.models.model import ImagesLike, Model
 from convlens.results.network_result import keep_warnings
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.gradient_stops import explain_missing_gradient
-from convlens.tracing.image_parts import image_parts
+from convlens.tracing.image_parts import gradient_parts, image_parts
 from convlens.tracing.selection import NodeGroup
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace_images
@@ -237,12 +237,9 @@ def explain_forward(
         target = resolve_target(
             model, output, options, image_count=len(images), output_head=model_trace.output_head
         )
-        node_gradients = compute_gradients(
-            target.outputs, [activations[node] for node in nodes], target.directions
-        )
-    gradients_by_node = dict(zip(nodes, node_gradients, strict=True))
+        alphas = _compute_alphas(model_trace, nodes, target, activations)
     return [
-        _weight_maps(model, model_trace, images, group, target, activations, gradients_by_node)
+        _weight_maps(model, model_trace, images, group, target, activations, alphas)
         for group in node_groups
     ]
 
@@ -264,6 +261,22 @@ def compute_alpha(channel_gradients: Tensor) -> Tensor:
     return channel_gradients.mean(dim=(-2, -1))
 
 
+def _compute_alphas(
+    model_trace: Trace,
+    nodes: Sequence[int],
+    target: ExplanationTarget,
+    activations: dict[int, Tensor],
+) -> dict[int, Tensor]:
+    """The CAM weights `(K, N, channels)` of each node, without keeping the gradients of all K."""
+    inputs = [activations[node] for node in nodes]
+    alphas: dict[int, list[Tensor]] = {node: [] for node in nodes}
+    for part in gradient_parts(model_trace, inputs[0], min(nodes), len(target.directions)):
+        gradients = compute_gradients(target.outputs, inputs, target.directions[part])
+        for node, gradient in zip(nodes, gradients, strict=True):
+            alphas[node].append(compute_alpha(model_trace.channels_first(node, gradient)))
+    return {node: torch.cat(parts) for node, parts in alphas.items()}
+
+
 def _weight_maps(
     model: Model,
     model_trace: Trace,
@@ -271,14 +284,14 @@ def _weight_maps(
     node_group: NodeGroup,
     target: ExplanationTarget,
     activations: dict[int, Tensor],
-    gradients_by_node: dict[int, Tensor],
+    alphas: dict[int, Tensor],
 ) -> GradCam:
     """The weighted sum L of the maps of one node group, with what each channel adds to it."""
-    alphas, features = [], []
-    for node in node_group.nodes:
-        alphas.append(compute_alpha(model_trace.channels_first(node, gradients_by_node[node])))
-        features.append(model_trace.channels_first(node, activations[node].detach()))
-    alpha, feature_maps = torch.cat(alphas, dim=2), torch.cat(features, dim=1)
+    features = [
+        model_trace.channels_first(node, activations[node].detach()) for node in node_group.nodes
+    ]
+    feature_maps = torch.cat(features, dim=1) if len(features) > 1 else features[0]
+    alpha = torch.cat([alphas[node] for node in node_group.nodes], dim=2)
     if not bool(alpha.any()):
         reason = explain_missing_gradient(model_trace, node_group.nodes)
         if reason:
