@@ -42,19 +42,20 @@ def test_a_large_block_comes_from_the_heap():
 _KEEPING_SCRIPT = """
 from pathlib import Path
 import numpy as np
-from convlens.runtime.allocator import keep_freed_memory, release_freed_memory
+from convlens.runtime.allocator import keep_freed_memory, kept_memory, release_freed_memory
 
 def resident_mb():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 // 2**20
 
 keep_freed_memory()
-before = resident_mb()
+before, kept_before = resident_mb(), kept_memory()
 blocks = [np.ones(2**17) for _ in range(200)]  # of 1 MB
 last = np.ones(2**10)  # behind them, so that the end of the heap is in use
+used = (kept_memory() - kept_before) // 2**20
 del blocks
-kept = resident_mb() - before
+kept, reported = resident_mb() - before, (kept_memory() - kept_before) // 2**20
 release_freed_memory()
-print(kept, resident_mb() - before)
+print(used, kept, reported, resident_mb() - before)
 """
 
 
@@ -63,6 +64,7 @@ def test_freed_memory_is_kept_until_it_is_released():
     process = subprocess.run(
         [sys.executable, "-c", _KEEPING_SCRIPT], capture_output=True, text=True, check=True
     )
-    kept, left = map(int, process.stdout.split())
+    used, kept, reported, left = map(int, process.stdout.split())
     assert kept >= 200
+    assert abs(used) < 20 and abs(reported - kept) < 20
     assert left < 20

@@ -188,3 +188,17 @@ def test_freed_memory_is_released_before_a_run_is_refused(monkeypatch):
         "convlens.tracing.memory.release_freed_memory", lambda: free.__setitem__(0, 10**11)
     )
     assert convlens.feature_maps(model, images, layer="0").maps.shape == (8, 1500, 1500)
+
+
+@pytest.mark.parametrize("times", [0.5, 3])
+def test_freed_memory_is_released_where_it_exceeds_what_a_run_takes(monkeypatch, times):
+    model, images = model_of("plain"), torch.rand(1, 3, 1500, 1500)
+    trace = convlens.trace(model, images)
+    needed = 4 * count_values(trace, [find_channel_sources(trace, ["0"])[0].node], ())
+    released = []
+    monkeypatch.setattr("convlens.tracing.memory.kept_memory", lambda: times * needed)
+    monkeypatch.setattr(
+        "convlens.tracing.memory.release_freed_memory", lambda: released.append(True)
+    )
+    convlens.feature_maps(model, images, layer="0")
+    assert bool(released) == (times > 2)

@@ -6,11 +6,14 @@ memory for the next tensor, which takes up to half of the time of a pass over sm
 """
 
 import ctypes
-from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 _TRIM, _MMAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of <malloc.h>
 _MOST_BLOCK = 32 * 2**20  # bytes: the largest threshold that glibc chooses by itself
+_STATUS = Path("/proc/self/status")
 _HEADER = 2**16  # bytes, more than malloc adds to a block
 
 
@@ -37,13 +40,50 @@ def release_freed_memory() -> None:
         malloc_trim(0)
 
 
-def _find_function(name: str) -> Callable[..., int] | None:
-    """A function of the C library that returns an int; None where it has no such function."""
+def kept_memory() -> int:
+    """Bytes of freed memory that the C library keeps; 0 where the system does not tell.
+
+    It grows when tensors of other sizes are freed between those that stay.
+    """
+    mallinfo2 = _find_function("mallinfo2")
+    resident = _resident_memory()
+    if mallinfo2 is None or resident is None:
+        return 0
+    mallinfo2.restype = _HeapStatistics
+    heap = mallinfo2()
+    return max(0, resident - heap.uordblks - heap.hblkhd)
+
+
+class _HeapStatistics(ctypes.Structure):
+    """`struct mallinfo2` of <malloc.h>.
+
+    `uordblks` are the bytes of the heap that are in use, `hblkhd` those requested from the system.
+    """
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd",
+            "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+        )
+    ]  # fmt: skip
+
+
+def _resident_memory() -> int | None:
+    """Bytes of this process in main memory, without files; None where the system does not tell."""
+    with suppress(OSError, ValueError):
+        for line in _STATUS.read_text(encoding="ascii").splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def _find_function(name: str) -> Any:
+    """A function of the C library, for ctypes; None where it has no such function."""
     try:
-        function: Callable[..., int] = getattr(ctypes.CDLL(None), name)
+        return getattr(ctypes.CDLL(None), name)
     except (OSError, AttributeError, TypeError):
         return None
-    return function
 
 
 @cache

@@ -8,7 +8,7 @@ from collections.abc import Collection
 import torch
 
 from convlens.errors import ConvlensError
-from convlens.runtime.allocator import release_freed_memory
+from convlens.runtime.allocator import kept_memory, release_freed_memory
 from convlens.runtime.memory import free_memory
 from convlens.tracing.recording.recording import ModuleRun, Operation
 from convlens.tracing.trace import Trace
@@ -19,6 +19,7 @@ _LARGE = 2**21
 _PIXELS_AT_ONCE = 2**23
 _WITHOUT_TILES = 2_000_000_000  # bytes of a run on a whole image
 _SAFETY = 2  # a run may take up to 1.6 times the estimate
+_MOST_KEPT = 2  # freed memory that is left for a run to use again, times its estimate
 _log = logging.getLogger("convlens.memory")
 _stated: set[str] = set()
 
@@ -74,9 +75,10 @@ def check_run_fits(
         return
     values = count_values(trace, nodes, gradient_nodes, start=start, streamed=streamed)
     needed = count * dtype.itemsize * values
-    if limit is None and device.type == "cpu" and _SAFETY * needed > allowed:
+    is_scarce = limit is None and _SAFETY * needed > allowed
+    if device.type == "cpu" and (is_scarce or kept_memory() > _MOST_KEPT * needed):
         release_freed_memory()  # of earlier runs, whose blocks may not fit those of this one
-        allowed = free_memory(device) or allowed
+        allowed = allowed if limit is not None else free_memory(device) or allowed
     images = f"{'an image' if count == 1 else f'{count} images'} of {height} x {width}"
     takes = f"{trace.model_name} takes about {_format(needed)} of memory for {images}"
     if needed <= allowed:
