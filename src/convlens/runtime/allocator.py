@@ -20,9 +20,10 @@ _HEADER = 2**16  # bytes, more than malloc adds to a block
 def keep_freed_memory() -> None:
     """Make the C library keep freed memory instead of returning it to the system.
 
-    The process then keeps as much memory as was in use at once. The setting holds for the whole
-    process, so only processes that convlens starts make it (the command line, workers), not
-    processes that import convlens. It does nothing with other C libraries.
+    The process then keeps as much memory as was in use at once, until `release_freed_memory` is
+    called. The setting holds for the whole process, so only processes that convlens starts make it
+    (the command line, workers), not processes that import convlens. It does nothing with other C
+    libraries.
     """
     mallopt = _find_function("mallopt")
     if mallopt is not None:

@@ -88,7 +88,9 @@ class RootMeanSquare:
         self._value: float | None = None
 
     def over(self, images: Tensor) -> float:
-        """That of the first images for which it is asked, at most 8; 1 where all maps are zero.
+        """The root mean square over at most 8 of the images; 1.0 where all activations are zero.
+
+        Later calls return the same value, whatever their images.
 
         Args:
             images: `(N, C, H, W)` inside the bounds.
