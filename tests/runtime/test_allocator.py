@@ -48,14 +48,15 @@ def resident_mb():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 // 2**20
 
 keep_freed_memory()
-before, kept_before = resident_mb(), kept_memory()
+resident_before, freed_before = resident_mb(), kept_memory()
 blocks = [np.ones(2**17) for _ in range(200)]  # of 1 MB
 last = np.ones(2**10)  # behind them, so that the end of the heap is in use
-used = (kept_memory() - kept_before) // 2**20
+freed_in_use = (kept_memory() - freed_before) // 2**20
 del blocks
-kept, reported = resident_mb() - before, (kept_memory() - kept_before) // 2**20
+resident = resident_mb() - resident_before
+freed = (kept_memory() - freed_before) // 2**20
 release_freed_memory()
-print(used, kept, reported, resident_mb() - before)
+print(freed_in_use, resident, freed, resident_mb() - resident_before)
 """
 
 
@@ -64,7 +65,7 @@ def test_freed_memory_is_kept_until_it_is_released():
     process = subprocess.run(
         [sys.executable, "-c", _KEEPING_SCRIPT], capture_output=True, text=True, check=True
     )
-    used, kept, reported, left = map(int, process.stdout.split())
-    assert kept >= 200
-    assert abs(used) < 20 and abs(reported - kept) < 20
-    assert left < 20
+    freed_in_use, resident, freed, resident_after = map(int, process.stdout.split())
+    assert resident >= 200
+    assert abs(freed_in_use) < 20 and abs(freed - resident) < 20
+    assert resident_after < 20

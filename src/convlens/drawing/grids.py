@@ -47,12 +47,12 @@ def fit_tile(pixels: Tensor, least: int, most: int) -> Tensor:
     return enlarge(torch.from_numpy(np.array(picture)), max(1, least // max(picture.size)))
 
 
-def reduce_map(values: Tensor, most: int) -> Tensor:
+def reduce_map(values: Tensor, most: int = 512) -> Tensor:
     """A map whose longer side has at most `most` values; larger ones are averaged.
 
     Args:
         values: floating point `(H, W)`.
-        most: values along the longer side, at most.
+        most: values along the longer side, at most; default 512.
 
     Returns:
         `(H', W')`, in the same proportions.

@@ -78,7 +78,8 @@ def check_run_fits(
     is_scarce = limit is None and _SAFETY * needed > allowed
     if device.type == "cpu" and (is_scarce or kept_memory() > _MOST_KEPT * needed):
         release_freed_memory()  # of earlier runs, whose blocks may not fit those of this one
-        allowed = allowed if limit is not None else free_memory(device) or allowed
+        if limit is None:
+            allowed = free_memory(device) or allowed
     images = f"{'an image' if count == 1 else f'{count} images'} of {height} x {width}"
     takes = f"{trace.model_name} takes about {_format(needed)} of memory for {images}"
     if needed <= allowed:

@@ -64,11 +64,7 @@ def trace(
         ('1', (1, 4, 8, 8), (3, 3))
     """
     check_model(model)
-    model_trace = _find_or_make_trace(model, images, size=size, partly=partly)
-    _check_labels(model, model_trace)
-    for sentence in model_trace.warnings:
-        warn(sentence)
-    return model_trace
+    return _trace_checked_model(model, images, size=size, partly=partly)
 
 
 def trace_images(model: Model, images: ImagesLike) -> tuple[Tensor, Trace]:
@@ -86,11 +82,18 @@ def trace_images(model: Model, images: ImagesLike) -> tuple[Tensor, Trace]:
     """
     check_model(model)
     images = model.to_images(images)
-    model_trace = _find_or_make_trace(model, images, size=None, partly=False)
+    return images, _trace_checked_model(model, images, size=None, partly=False)
+
+
+def _trace_checked_model(
+    model: Model, images: Tensor | None, *, size: tuple[int, int] | None, partly: bool | str
+) -> Trace:
+    """The trace of a model for which `check_model` was called, with its warnings."""
+    model_trace = _find_or_make_trace(model, images, size=size, partly=partly)
     _check_labels(model, model_trace)
     for sentence in model_trace.warnings:
         warn(sentence)
-    return images, model_trace
+    return model_trace
 
 
 _cache: TraceCache[Trace] = TraceCache()

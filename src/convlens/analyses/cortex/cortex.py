@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts to gray
-_MOST_SIDE = 512  # pixels that a map has at most in a picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +117,7 @@ class Cortex(Result):
         heads = [f"{degrees:.3g}°" for degrees in self.orientations]
 
         def draw_map(responses: Tensor) -> Tensor:
-            return sequential_colors(reduce_map(responses, _MOST_SIDE), 0.0, self.scale)
+            return sequential_colors(reduce_map(responses), 0.0, self.scale)
 
         def draw_sheet(tiles: list[Tensor], title: str, sides: Sequence[str] = ()) -> Tensor:
             cells = make_sheet(tiles, len(self.orientations), heads=heads, sides=sides)

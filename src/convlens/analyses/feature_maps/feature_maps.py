@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _SHOWN = 64  # maps in a picture
 _MOST_DRAWN, _COLUMNS = 23, 6  # maps and columns of a figure
 _MOST_LISTED = 5  # channels in a table
-_LEAST_SIDE, _MOST_SIDE = 112, 512  # pixels that a map is enlarged or reduced to in a picture
+_LEAST_SIDE = 112  # pixels that a map is enlarged to in a picture
 _BAR_LENGTH = 160  # pixels
 _SQUARE, _STEP = 5.0, 6.0  # of the figure of pooled maps: side of a map, and to the next, in cells
 
@@ -242,7 +242,7 @@ class FeatureMaps(NetworkResult):
 
     def _tile_size(self) -> tuple[int, int]:
         """Height and width of a tile: those of the maps, enlarged by a factor or reduced."""
-        height, width = reduce_map(self.maps[0], _MOST_SIDE).shape
+        height, width = reduce_map(self.maps[0]).shape
         factor = max(1, _LEAST_SIDE // max(height, width))
         return height * factor, width * factor
 

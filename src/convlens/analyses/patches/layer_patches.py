@@ -27,7 +27,7 @@ from convlens.tracing.trace import Trace
 ChannelSelection = int | Mapping[str, int | Sequence[int]]
 
 _CHANNELS_AT_ONCE = 16  # channels whose images are held in memory
-_PIXELS_AT_ONCE = 2**25  # of the images that are held in memory: 400 MB in color
+_PIXELS_IN_MEMORY = 2**25  # of the images of these channels: 400 MB in color
 _LARGE = 2**20  # pixels of an image, above which few images at a time are checked
 _SAMPLED_UNITS = 16  # units of each layer that are checked beside those shown
 _BANDS_SHOWN = 4  # octaves below the strongest
@@ -157,7 +157,7 @@ def _split_channels(images_of_channel: Mapping[int, set[int]], pixels: int) -> l
     Returns:
         At least one list of channels, which is empty where there are no channels.
     """
-    most_images = _PIXELS_AT_ONCE // pixels
+    most_images = _PIXELS_IN_MEMORY // pixels
     parts: list[list[int]] = [[]]
     held: set[int] = set()
     for channel, images in images_of_channel.items():
