@@ -156,6 +156,17 @@ class TestCortex:
             assert rows * 512 < len(pictures[name]) < rows * 600
             assert 2 * 256 < pictures[name].shape[1] < 700
 
+    def test_only_reduced_maps_are_called_reduced(self, monkeypatch):
+        """Means over 8 × 8 pixels of 600 × 600 are 75 × 75 and are enlarged."""
+        notes = {}
+        monkeypatch.setattr(
+            "convlens.analyses.cortex.cortex.add_title",
+            lambda picture, title, note: notes.setdefault(title.split(",")[0], []).append(note),
+        )
+        cortex(torch.rand(1, 600, 600), orientations=2).pictures()
+        assert "reduced to 512 × 512" in notes["Simple cells"][0]
+        assert ["reduced" in note for note in notes["Complex cells"]] == [True, False]
+
     def test_parts_fit_together(self):
         image = torch.rand(3, 50, 60)
         result = cortex(image, orientations=3, wavelength=5)

@@ -116,33 +116,37 @@ class Cortex(Result):
         ends = ("0", f"{self.scale:.2g}")
         heads = [f"{degrees:.3g}°" for degrees in self.orientations]
 
-        def draw_map(responses: Tensor) -> Tensor:
-            return sequential_colors(reduce_map(responses), 0.0, self.scale)
-
-        def draw_sheet(tiles: list[Tensor], title: str, sides: Sequence[str] = ()) -> Tensor:
+        def draw_sheet(
+            maps: Sequence[Tensor], title: str, sides: Sequence[str] = (), times: int = 1
+        ) -> Tensor:
+            tiles = [
+                enlarge(sequential_colors(reduce_map(responses), 0.0, self.scale), times)
+                for responses in maps
+            ]
+            height, width = reduce_map(maps[0]).shape
+            is_reduced = (height, width) != maps[0].shape
+            reduced = f"; reduced to {height} × {width} by averaging" * is_reduced
             cells = make_sheet(tiles, len(self.orientations), heads=heads, sides=sides)
             return add_title(
                 add_color_bar(cells, scale_bar, ends, "response"), title,
                 f"columns: orientation of the bars{reduced}",
             )  # fmt: skip
 
-        simple = [draw_map(responses) for phase in self.simple.unbind(1) for responses in phase]
-        height, width = simple[0].shape[:2]
-        large = (height, width) != self.image.shape[1:]
-        reduced = f"; reduced to {height} × {width} by averaging" * large
+        simple = [responses for phase in self.simple.unbind(1) for responses in phase]
         side = max(1, self.image.shape[1] // self.pooled.shape[1])
-        pooled = [draw_map(responses) for responses in self.pooled]
-        pooled = [enlarge(tile, max(1, height // len(tile))) for tile in pooled]
+        times = max(1, len(reduce_map(simple[0])) // len(reduce_map(self.pooled[0])))
         return {
             "photo": photo,
             **self.bank.pictures(),
             "simple": draw_sheet(
                 simple, "Simple cells, a row for each phase", ("0°", "90°", "180°", "270°")
             ),
-            "complex": draw_sheet(
-                [draw_map(responses) for responses in self.complex], "Complex cells"
+            "complex": draw_sheet(self.complex.unbind(), "Complex cells"),
+            "pooled": draw_sheet(
+                self.pooled.unbind(),
+                f"Complex cells, mean over {side} × {side} pixels",
+                times=times,
             ),
-            "pooled": draw_sheet(pooled, f"Complex cells, mean over {side} × {side} pixels"),
         }
 
 
